@@ -44,6 +44,7 @@ from napari_cmrcnet.widgets.cases import CasesPanel
 from napari_cmrcnet.widgets.dock_panel import find_panel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.open_files import get_project_reader, show_case
+from napari_cmrcnet.widgets.plot_canvas import style_of
 from one_prediction import Known
 
 pytestmark = pytest.mark.qt
@@ -450,6 +451,9 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     row = names.index(next(name for name in names if name.startswith("D")))
     cohort.view.clicked.emit(cohort.model.index(row, 0))
     wait(qtbot, lambda: panel.session.case is not None and panel.session.case.name == "D")
+    assert cohort.canvas.plot.axes[0].get_xticklabels()[0].get_text() == "C\npatient P3"
+    cohort.viewer.theme = "light"
+    assert cohort.canvas.plot.style == style_of(cohort.viewer)
     assert cohort.canvas.plot.axes[0].get_xticklabels()[0].get_text() == "C\npatient P3"
     cohort.of.setCurrentText("By regions")
     cohort.of.activated.emit(1)

@@ -41,9 +41,9 @@ def pixels(plot: Plot, x: float, y: float, axis: int = 0) -> tuple[float, float]
     return float(across), float(up)
 
 
-def filled(kind: type[Plot], n: int = 12) -> Plot:
+def filled(kind: type[Plot], n: int = 12, style: Style = PRINT) -> Plot:
     """A plot of each kind with something in it."""
-    plot, rng, genes = kind(canvas()), np.random.default_rng(0), [f"G{index}" for index in range(n)]
+    plot, rng, genes = kind(canvas(), style), np.random.default_rng(0), [f"G{index}" for index in range(n)]
     match plot:
         case SpotPlot():
             plot.show("G1", rng.random(n), rng.random(n), "PCC 0.1")
@@ -92,9 +92,8 @@ def test_colours_can_be_told_from_the_background(style: Style) -> None:
 
 
 @pytest.mark.parametrize("kind", PLOTS)
-def test_a_change_of_theme_reaches_every_text_and_axis(kind: type[Plot]) -> None:
-    plot = filled(kind)
-    plot.paint(DARK)
+def test_a_style_reaches_every_text_and_axis(kind: type[Plot]) -> None:
+    plot = filled(kind, style=DARK)
     draw(plot)
     assert plot.figure.get_facecolor()[:3] == to_rgb(DARK.background)
     for axis in plot.figure.axes:
@@ -110,7 +109,6 @@ def test_a_picture_is_the_same_to_the_byte_and_on_white(kind: type[Plot], ending
     files = []
     for name in "ab":
         plot = filled(kind)
-        plot.paint(DARK)
         plot.for_print("C5, patient $C")
         assert plot.figure.get_supxlabel() == "C5, patient $C"
         files.append(save_figure(plot.figure, tmp_path / f"{name}.{ending}").read_bytes())

@@ -21,6 +21,7 @@ from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.threshold import MEASURED
+from napari_cmrcnet.widgets.plot_canvas import style_of
 from napari_cmrcnet.widgets.threshold import ThresholdPanel
 
 pytestmark = pytest.mark.qt
@@ -215,6 +216,16 @@ def test_lines_are_dragged(panel: ThresholdPanel, qtbot: Any) -> None:
     assert before is None
     assert limits[1] == pytest.approx(high, abs=0.02 * (right - left))
     assert panel.session.display.limits == limits
+
+
+def test_another_theme_leaves_values_and_lines_where_they_are(panel: ThresholdPanel) -> None:
+    panel.value.setValue(0.4)
+    before = panel.plot
+    panel.viewer.theme = "light"
+    assert panel.plot.style == style_of(panel.viewer) != before.style
+    assert panel.plot.at == before.at
+    assert panel.plot.at["threshold"] == panel.value.value() == 0.4
+    assert [text.get_text() for text in panel.plot.axis.get_legend().get_texts()] == ["predicted", "measured"]
 
 
 def test_without_a_case_it_says_what_to_do(panel: ThresholdPanel) -> None:

@@ -44,6 +44,11 @@ class Style:
     accent: str
     sets: Mapping[str, str]
 
+    @property
+    def mark(self) -> dict[str, Any]:
+        """How the dot of the shown gene is marked."""
+        return {"color": self.accent, "markeredgecolor": self.background, "markersize": 7, "markeredgewidth": 1}
+
 
 def style_on(background: str, foreground: str) -> Style:
     """Return the style that goes with a background, dark or light, and the colour of its text, both as #rrggbb."""
@@ -93,19 +98,21 @@ class Plot:
     ----------
     figure : Figure
         Empty, of any canvas.
+    style : Style
+        Its colours; in others, it is made again.
     axes : sequence of Axes, or int
         Those of the figure to draw in, or how many to make, side by side.
     """
 
-    def __init__(self, figure: "Figure", axes: "Sequence[Axes] | int" = 1) -> None:
-        self.figure = figure
-        self.style = PRINT
+    def __init__(self, figure: "Figure", style: Style = PRINT, axes: "Sequence[Axes] | int" = 1) -> None:
+        self.figure, self.style = figure, style
         self.source: object = None  # what it was drawn from, for those who draw it again only for something else
         if isinstance(axes, int):
             self.axes = list(np.atleast_1d(figure.subplots(1, axes)))
             self.lay_out()
         else:
             self.axes = list(axes)
+        restyle(figure, style)
 
     def lay_out(self) -> None:
         """Find room for all labels when it is drawn next.
@@ -113,11 +120,6 @@ class Plot:
         That takes longer than to draw: a canvas turns it off again for what is only updated.
         """
         self.figure.set_layout_engine("constrained", w_pad=0.07, h_pad=0.07)
-
-    def paint(self, style: Style) -> None:
-        """Take the colours of a style. Plots add those of their own artists."""
-        self.style = style
-        restyle(self.figure, style)
 
     def heights(self, width: int) -> tuple[int, int]:  # noqa: ARG002 - for plots whose axes keep their shape
         """Return the least and the most height in pixels that a plot is good at, at a width in pixels."""
@@ -149,9 +151,8 @@ class Plot:
         return figure
 
     def for_print(self, section: str = "") -> None:
-        """Take the colours and the size of a saved picture, with the section that it is of below it."""
+        """Take the size of a saved picture, with the section that it is of below it."""
         self.name_section(section)
-        self.paint(PRINT)
         width, height = self.print_size()
         self.figure.set_size_inches(width, height)
         self.arrange(round(100 * width), round(100 * height))

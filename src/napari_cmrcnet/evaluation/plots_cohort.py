@@ -1,6 +1,7 @@
 """Box plots of a gene over several sections, or over the classes of their spots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from napari_cmrcnet.common.text import figure_gene, printable
 from napari_cmrcnet.evaluation.cohort import KINDS, SectionValues
-from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style
+from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, restyle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,14 +28,13 @@ class CohortPlot(Plot):
     ----------
     figure : Figure
         An empty figure.
+    style : Style
+        Its colours.
     """
 
-    def __init__(self, figure: "Figure") -> None:
-        super().__init__(figure)
-        self._drawn: list[tuple[str, Any]] = []
+    def __init__(self, figure: "Figure", style: Style = PRINT) -> None:
+        super().__init__(figure, style)
         self._groups = 0
-        self._title = self.axes[0].set_title("", loc="left")
-        self.paint(PRINT)
 
     def show(self, name: str, groups: Groups, axis_label: str, *, dots: bool) -> None:
         """Draw the boxes: quartiles, with whiskers from the 5th to the 95th percentile.
@@ -50,14 +50,18 @@ class CohortPlot(Plot):
         dots : bool
             Whether each value is a dot, too, as it is of a section.
         """
-        axis = self.axes[0]
+        axis, style = self.axes[0], self.style
         axis.clear()
-        self._drawn, self._groups = [], len(groups)
+        self._groups = len(groups)
         kinds = [kind for kind in (*KINDS, PCC) if any(kind in group for group in groups.values())]
+        colours = {"predicted": style.dots, "measured": style.sets["markers"], PCC: style.sets["HVG"]}
+        one_of: dict[str, Any] = {}
         for place, group in enumerate(groups.values()):
             for number, kind in enumerate(kinds):
                 at = place + 0.36 * (number - (len(kinds) - 1) / 2)
-                self._draw(kind, at, np.asarray(group.get(kind, ()), np.float64), dots)
+                for artist in self._draw(at, np.asarray(group.get(kind, ()), np.float64), dots):
+                    artist.set_color(colours[kind])
+                    one_of.setdefault(kind, artist)
         widest = max((len(line) for text in groups for line in text.split("\n")), default=0)
         turned = len(groups) * widest > 45  # letters that a narrow panel has room for
         texts = ["\n".join(map(printable, text.split("\n"))) for text in groups]
@@ -66,39 +70,28 @@ class CohortPlot(Plot):
         for tick in axis.get_xticklabels():
             tick.set(ha="right" if turned else "center", rotation_mode="anchor" if turned else "default")
         axis.tick_params(axis="y", labelsize=8)
-        self._title = axis.set_title(figure_gene(name), fontsize=9, loc="left")
+        axis.set_title(figure_gene(name), fontsize=9, loc="left", color=style.foreground)
         axis.set_ylabel(axis_label, fontsize=8)
         axis.set_xlim(-0.6, len(groups) - 0.4)
         axis.spines[["top", "right"]].set_visible(False)
-        self.paint(self.style)
+        if len(one_of) > 1:
+            axis.legend(
+                one_of.values(), one_of, fontsize=8, frameon=False, labelcolor=style.foreground, ncols=2,
+                loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1,
+            )  # fmt: skip
+        restyle(self.figure, style)
         self.lay_out()
 
-    def _draw(self, kind: str, at: float, values: Any, dots: bool) -> None:
+    def _draw(self, at: float, values: Any, dots: bool) -> Iterator[Any]:
         values = values[np.isfinite(values)]
         if dots and values.size:
-            (line,) = self.axes[0].plot(np.full(values.size, at), values, "o", markersize=4, alpha=0.8, zorder=3)
-            self._drawn.append((kind, line))
+            yield from self.axes[0].plot(np.full(values.size, at), values, "o", markersize=4, alpha=0.8, zorder=3)
         if values.size >= _BOX:
             box = self.axes[0].boxplot(
                 values, positions=[at], widths=0.3, whis=(5, 95), showfliers=False, manage_ticks=False,
                 boxprops={"linewidth": 1.3}, medianprops={"linewidth": 2},
             )  # fmt: skip
-            self._drawn += [(kind, artist) for artists in box.values() for artist in artists]
-
-    def paint(self, style: Style) -> None:
-        """Take the colours of a style."""
-        super().paint(style)
-        colours = {"predicted": style.dots, "measured": style.sets["markers"], PCC: style.sets["HVG"]}
-        self._title.set_color(style.foreground)
-        one_of: dict[str, Any] = {}
-        for kind, artist in self._drawn:
-            artist.set_color(colours[kind])
-            one_of.setdefault(kind, artist)
-        if len(one_of) > 1:
-            self.axes[0].legend(
-                one_of.values(), one_of, fontsize=8, frameon=False, labelcolor=style.foreground, ncols=2,
-                loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1,
-            )  # fmt: skip
+            yield from chain(*box.values())
 
     def heights(self, width: int) -> tuple[int, int]:  # noqa: ARG002 - it is good at any width
         """Return the least and the most height in pixels."""

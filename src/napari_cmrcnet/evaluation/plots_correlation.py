@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cmrcnet.common.text import printable
-from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style
+from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, restyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +23,8 @@ _EDGES_PX = 110  # title and colour bar
 class CorrelationPlot(Plot):
     """Two heatmaps on one colour scale from −1 to 1, the genes of both in one order."""
 
-    def __init__(self, figure: "Figure") -> None:
-        super().__init__(figure, 2)
+    def __init__(self, figure: "Figure", style: Style = PRINT) -> None:
+        super().__init__(figure, style, 2)
         self.result: GeneCorrelation | None = None
         self._shown = ""
         self._width = 1000
@@ -32,13 +32,13 @@ class CorrelationPlot(Plot):
             axis.imshow(np.zeros((1, 1)), cmap=_COLOURS, vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
             for axis in self.axes
         ]
-        self._bar = figure.colorbar(self._images[0], ax=self.axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)
-        self._bar.set_label("correlation of two genes over the spots", fontsize=8)
-        self._bar.ax.tick_params(labelsize=8)
+        bar = figure.colorbar(self._images[0], ax=self.axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)
+        bar.set_label("correlation of two genes over the spots", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
         for axis, name in zip(self.axes, ("measured", "predicted"), strict=True):
             axis.set_title(name, fontsize=9)
             axis.spines[:].set_visible(False)
-        self.paint(PRINT)
+        restyle(figure, style)
 
     def show(self, result: "GeneCorrelation", name: str) -> None:
         """Show the correlations of a set of genes, which has a name."""
@@ -52,10 +52,10 @@ class CorrelationPlot(Plot):
         self.figure.suptitle(
             f"{printable(f'{name}: {n} genes{left_out}')}\nhow alike over {n * (n - 1) // 2:,} pairs of genes: {alike}",
             fontsize=9,
+            color=self.style.foreground,
             parse_math=False,
         )
         self._name_genes()
-        self.paint(self.style)
         self.lay_out()
 
     def mark(self, name: str) -> None:
@@ -72,12 +72,6 @@ class CorrelationPlot(Plot):
             return None
         genes, measured, predicted = self.result.genes, self.result.measured, self.result.predicted
         return genes[row], genes[column], float(measured[row, column]), float(predicted[row, column])
-
-    def paint(self, style: Style) -> None:
-        """Take the colours of a style."""
-        super().paint(style)
-        self._bar.outline.set_edgecolor(style.muted)
-        self._colour_names()
 
     def heights(self, width: int) -> tuple[int, int]:
         """Return the height in pixels at which cells are square, or higher where a name needs it."""

@@ -24,29 +24,31 @@ class MomentPlot(Plot):
     ----------
     figure : Figure
         An empty figure.
+    style : Style
+        Its colours.
     """
 
     WIDE: ClassVar[int] = 520  # pixels from which the axes lie side by side, not one below the other
 
-    def __init__(self, figure: "Figure") -> None:
-        super().__init__(figure, len(MOMENTS))
+    def __init__(self, figure: "Figure", style: Style = PRINT) -> None:
+        super().__init__(figure, style, len(MOMENTS))
         self._wide = True
         self.genes: NDArray[Any] = np.empty(0, object)
         self._values = {name: (np.empty(0), np.empty(0)) for name in MOMENTS}
         self._identity, self._dots, self._mark, self._label = [], [], [], []
+        behind = {"facecolor": style.background, "edgecolor": "none", "alpha": 0.8, "pad": 1}
         for axis, name in zip(self.axes, MOMENTS, strict=True):
             axis.set(xscale="log", yscale="log")
             axis.set_xlabel(f"measured {name}", fontsize=9)
             axis.set_ylabel(f"predicted {name}", fontsize=9)
             axis.spines[["top", "right"]].set_visible(False)
             axis.tick_params(labelsize=8)
-            self._identity += axis.plot([1, 1], [1, 1], linewidth=0.9, zorder=0)
-            self._dots += axis.plot([], [], "o", markeredgewidth=0)
-            self._mark += axis.plot([], [], "D", markersize=7, markeredgewidth=1, zorder=5)
+            self._identity += axis.plot([1, 1], [1, 1], color=style.muted, linewidth=0.9, zorder=0)
+            self._dots += axis.plot([], [], "o", color=style.dots, markeredgewidth=0)
+            self._mark += axis.plot([], [], "D", zorder=5, **style.mark)
             label = axis.annotate("", (1, 1), (7, 7), textcoords="offset points", fontsize=9, zorder=6)
-            label.set(fontstyle="italic", parse_math=False)
+            label.set(color=style.accent, fontstyle="italic", parse_math=False, bbox=behind)
             self._label.append(label)
-        self.paint(PRINT)
 
     def show(self, table: "pd.DataFrame") -> None:
         """Show the genes of a score table.
@@ -118,17 +120,6 @@ class MomentPlot(Plot):
     def print_size(self) -> tuple[float, float]:
         """Return width and height of a saved picture in inches."""
         return 8.0, 4.2
-
-    def paint(self, style: Style) -> None:
-        """Take the colours of a style."""
-        super().paint(style)
-        for identity, dots, mark, label in zip(self._identity, self._dots, self._mark, self._label, strict=True):
-            identity.set_color(style.muted)
-            dots.set_color(style.dots)
-            mark.set(markerfacecolor=style.accent, markeredgecolor=style.background)
-            label.set(
-                color=style.accent, bbox={"facecolor": style.background, "edgecolor": "none", "alpha": 0.8, "pad": 1}
-            )
 
 
 def _without_logarithm(table: "pd.DataFrame", name: str) -> str:

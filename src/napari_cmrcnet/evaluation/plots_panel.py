@@ -12,7 +12,7 @@ from napari_cmrcnet.common.text import figure_gene, figure_text, printable
 from napari_cmrcnet.evaluation.colour_limits import Limits
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, draw_scale_bar
 from napari_cmrcnet.evaluation.map_pixels import MapPixels
-from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style
+from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, restyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,10 +48,12 @@ class PanelPlot(Plot):
     ----------
     figure : Figure
         An empty figure.
+    style : Style
+        Its colours.
     """
 
-    def __init__(self, figure: "Figure") -> None:
-        super().__init__(figure, [])
+    def __init__(self, figure: "Figure", style: Style = PRINT) -> None:
+        super().__init__(figure, style, [])
         self.genes: tuple[Shown, ...] = ()
         self._kinds: list[str] = []
         self._ground: Ground | None = None
@@ -66,7 +68,6 @@ class PanelPlot(Plot):
         self.most_columns = MOST
         self._lettered = False
         self._heading = figure.text(0.01, 0.99, "", ha="left", va="top", fontsize=8)
-        self.paint(PRINT)
 
     def show(self, genes: "Sequence[Shown]", ground: Ground, heading: str = "", colours: str = COLOURS) -> None:
         """Show genes; they are drawn by `arrange`, when there is a width to draw them in.
@@ -114,7 +115,7 @@ class PanelPlot(Plot):
         return width, self.heights(round(100 * width))[0] / 100
 
     def for_print(self, section: str = "") -> None:
-        """Take the colours and the size of a saved picture, with the section that it is of below it."""
+        """Take the size of a saved picture, with the section that it is of below it."""
         self._finer = max(_FINER, self.figure.dpi / 75)
         self._lettered = len(self.genes) > 1
         super().for_print(section)
@@ -139,7 +140,7 @@ class PanelPlot(Plot):
         for place, gene in enumerate(self.genes):
             row, column = divmod(place, columns)
             left, top = _SIDE + column * (across + _GAP), _HEAD + row * block
-            axis = self._draw_gene(gene, (left, top, across, down), (width, height), first=not place, names=not column)
+            axis = self._draw_gene(gene, (left, top, across, down), (width, height), names=not column)
             if self._lettered:
                 above = 4 + 0.72 * _LINE * (len(self._title(gene, across)) - 1)  # in points: beside the gene's name
                 letter = axis.annotate(ascii_lowercase[place], (0, 1), (0, above), "axes fraction", "offset points")
@@ -148,13 +149,8 @@ class PanelPlot(Plot):
         unit = of_colours if len(of_colours) * _LETTER < width else UNIT
         self._heading.set_text(figure_text("\n".join(filter(None, [self._said, unit]))))
         self._heading.set_position((0.01, 1 - 4 / height))
-        self.paint(self.style)
-
-    def paint(self, style: Style) -> None:
-        """Take the colours of a style."""
-        super().paint(style)
-        for text in (text for axis in self.axes for text in axis.texts if text.get_bbox_patch() is not None):
-            text.set_color("black")  # of the scale bar, on white
+        restyle(self.figure, self.style)
+        draw_scale_bar(self.axes[0], self._ground, size=7)  # black on white in every style
         self.mark(self._marked)
 
     def _draw_gene(
@@ -163,14 +159,11 @@ class PanelPlot(Plot):
         box: tuple[float, float, float, float],
         canvas: tuple[int, int],
         *,
-        first: bool,
         names: bool,
     ) -> "Axes":
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
-        assert self._pixels is not None
-        assert self._ground is not None
         left, top, across, down = box
         low, high = gene.scale
         top += _LINE * self._title_lines(across)
@@ -184,8 +177,6 @@ class PanelPlot(Plot):
                 upper = axis
                 title = "\n".join(self._title(gene, across))
                 self._titles[gene.name] = axis.set_title(title, fontsize=8, pad=4)
-                if first:
-                    draw_scale_bar(axis, self._ground, size=7)
             top += down + _BETWEEN
         bar = self._axes((left + 0.1 * across, top, 0.8 * across, _BAR), canvas)
         scale = ScalarMappable(Normalize(low, high), self._map)

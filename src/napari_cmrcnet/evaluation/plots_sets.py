@@ -1,13 +1,14 @@
 """Box plots of PCC by gene set, after the paper's figure 2."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.text import figure_gene, printable
-from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, nearest
+from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, nearest, restyle
 from napari_cmrcnet.evaluation.set_scores import SETS
 
 if TYPE_CHECKING:
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
 class SetPlot(Plot):
     """The PCC of every gene of each set, as boxes with their genes as dots; the shown gene is marked in them."""
 
-    def __init__(self, figure: "Figure") -> None:
-        super().__init__(figure)
+    def __init__(self, figure: "Figure", style: Style = PRINT) -> None:
+        super().__init__(figure, style)
         self.axis = self.axes[0]
         self._clear()
-        self.paint(PRINT)
 
     def show(self, tables: "Mapping[str, pd.DataFrame]") -> None:
         """Draw the boxes again.
@@ -55,20 +55,19 @@ class SetPlot(Plot):
         low, high = axis.get_ylim()
         axis.set_ylim(low - 0.2 * (high - low), high)  # room for the counts
         axis.spines[["top", "right"]].set_visible(False)
-        self.paint(self.style)
+        restyle(self.figure, self.style)
         self.lay_out()
 
     def _clear(self) -> None:
-        axis = self.axis
+        axis, style = self.axis, self.style
         axis.clear()
         self.genes: NDArray[Any] = np.empty(0, object)
         self.x, self.y = np.empty(0), np.empty(0)
-        self._boxes: list[tuple[str, list[Any]]] = []
         self._n_columns = 0
-        self._zero = axis.axhline(0, linewidth=0.8, zorder=0)
-        self._line = axis.axhline(np.nan, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
-        (self._mark,) = axis.plot([], [], "D", markersize=7, markeredgewidth=1, zorder=5)
-        self._label = axis.set_title("", fontsize=9, loc="right")
+        axis.axhline(0, color=style.muted, linewidth=0.8, zorder=0)
+        self._line = axis.axhline(np.nan, color=style.accent, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
+        (self._mark,) = axis.plot([], [], "D", zorder=5, **style.mark)
+        self._label = axis.set_title("", fontsize=9, loc="right", color=style.accent)
 
     def _draw_set(self, name: str, pcc: "pd.Series[float]", rng: np.random.Generator) -> None:
         column, self._n_columns = self._n_columns, self._n_columns + 1
@@ -85,7 +84,8 @@ class SetPlot(Plot):
                 defined, positions=[column], widths=0.5, showfliers=False, manage_ticks=False,
                 boxprops={"linewidth": 1.3}, medianprops={"linewidth": 2},
             )  # fmt: skip
-            self._boxes.append((name, [dots, *(artist for part in drawn.values() for artist in part)]))
+            for artist in (dots, *chain(*drawn.values())):
+                artist.set_color(self.style.sets[name])
             self.x, self.y = np.append(self.x, sideways), np.append(self.y, defined)
             self.genes = np.append(self.genes, genes)
         place = self.axis.get_xaxis_transform()
@@ -103,17 +103,6 @@ class SetPlot(Plot):
         """Return the gene whose dot is at a place of the canvas, in pixels; None if there is none."""
         index = nearest(axis, self.x, self.y, at)
         return None if index is None else str(self.genes[index])
-
-    def paint(self, style: Style) -> None:
-        """Take the colours of a style."""
-        super().paint(style)
-        for name, artists in self._boxes:
-            for artist in artists:
-                artist.set_color(style.sets[name])
-        self._zero.set_color(style.muted)
-        self._line.set_color(style.accent)
-        self._label.set_color(style.accent)
-        self._mark.set(markerfacecolor=style.accent, markeredgecolor=style.background)
 
     def heights(self, width: int) -> tuple[int, int]:
         """Return the least and the most height in pixels."""

@@ -29,24 +29,25 @@ class SpotPlot(Plot):
     ----------
     figure : Figure
         An empty figure.
+    style : Style
+        Its colours.
     axis : Axes, optional
         One of several of a figure to draw in, instead of axes of its own.
     """
 
-    def __init__(self, figure: "Figure", axis: "Axes | None" = None) -> None:
-        super().__init__(figure, 1 if axis is None else [axis])
+    def __init__(self, figure: "Figure", style: Style = PRINT, axis: "Axes | None" = None) -> None:
+        super().__init__(figure, style, 1 if axis is None else [axis])
         self.axis = self.axes[0]
         self.x, self.y = np.empty(0), np.empty(0)
         self._scored: int | None = None
-        (self._identity,) = self.axis.plot([0, 1], [0, 1], linewidth=0.9, zorder=0)
-        (self._dots,) = self.axis.plot([], [], "o", markeredgewidth=0)
-        (self._selected,) = self.axis.plot([], [], "o")
+        (self._identity,) = self.axis.plot([0, 1], [0, 1], color=style.muted, linewidth=0.9, zorder=0)
+        (self._dots,) = self.axis.plot([], [], "o", color=style.dots, markeredgewidth=0)
+        (self._selected,) = self.axis.plot([], [], "o", color=style.accent, markeredgecolor=style.background)
         self._count = self.axis.text(0.03, 0.97, "", ha="left", va="top", fontsize=8, transform=self.axis.transAxes)
         self.axis.set(aspect="equal", anchor="N")
         self.axis.tick_params(labelsize=8)
         _fix_numbers(self.axis, figure)
         self.axis.spines[["top", "right"]].set_visible(False)
-        self.paint(PRINT)
 
     def show(
         self,
@@ -124,14 +125,6 @@ class SpotPlot(Plot):
         """Return the least and the most height in pixels: the axes are square."""
         return 320, max(320, width + 50)
 
-    def paint(self, style: Style) -> None:
-        """Take the colours of a style."""
-        super().paint(style)
-        self._identity.set_color(style.muted)
-        self._dots.set_color(style.dots)
-        self._selected.set(markerfacecolor=style.accent, markeredgecolor=style.background)
-        self._count.set_color(style.accent if len(self._selected.get_xdata()) else style.foreground)
-
 
 def _fix_numbers(axis: "Axes", figure: "Figure") -> None:
     """Write short numbers, and keep the label of y as far away as they ever need, so that a gene moves nothing."""
@@ -167,7 +160,7 @@ def scatter(genes: Sequence[str], measured: Array, predicted: Array, pcc: Sequen
     for axis in axes[len(genes) :]:
         axis.set_visible(False)
     for column, (gene, axis) in enumerate(zip(genes, axes, strict=False)):
-        SpotPlot(figure, axis).show(gene, measured[:, column], predicted[:, column], pcc_in_words(pcc[column]))
+        SpotPlot(figure, axis=axis).show(gene, measured[:, column], predicted[:, column], pcc_in_words(pcc[column]))
         axis.set(xlabel="", ylabel="")
     figure.supxlabel(f"measured, {UNIT}", fontsize=10)
     figure.supylabel(f"predicted, {UNIT}", fontsize=10)

@@ -23,20 +23,21 @@ class HistogramPlot(Plot):
     ----------
     figure : Figure
         An empty figure.
+    style : Style
+        Its colours.
     """
 
-    def __init__(self, figure: "Figure") -> None:
-        super().__init__(figure)
+    def __init__(self, figure: "Figure", style: Style = PRINT) -> None:
+        super().__init__(figure, style)
         self.axis = self.axes[0]
         self.at = dict.fromkeys(LINES, 0.0)
-        self._lines = {name: self.axis.axvline(0.0, linewidth=2 if name == "threshold" else 1.2) for name in LINES}
-        for name in ("low", "high"):
-            self._lines[name].set_linestyle("--")
+        limit: dict[str, Any] = {"color": style.foreground, "linewidth": 1.2, "linestyle": "--"}
+        self._lines = {name: self.axis.axvline(0.0, **limit) for name in LINES}
+        self._lines["threshold"].set(color=style.accent, linewidth=2, linestyle="-")
         self._drawn: list[Any] = []
         self.axis.tick_params(labelsize=8)
         self.axis.set_ylabel("spots", fontsize=8)
         self.axis.spines[["top", "right"]].set_visible(False)
-        self.paint(PRINT)
 
     def show(self, values: Mapping[str, NDArray[np.float32]], unit: str) -> None:
         """Show values.
@@ -59,12 +60,14 @@ class HistogramPlot(Plot):
         for kind, array in finite.items():
             counts, _ = np.histogram(array, edges)
             most = max(most, int(counts.max()))
-            filled = kind == "predicted"
-            self._drawn.append(self.axis.stairs(counts, edges, fill=filled, label=kind, linewidth=1.3))
+            colour = self.style.dots if kind == "predicted" else self.style.foreground
+            look = {"fill": kind == "predicted", "color": colour, "edgecolor": colour, "linewidth": 1.3}
+            self._drawn.append(self.axis.stairs(counts, edges, label=kind, **look))
         margin = 0.03 * (edges[-1] - edges[0])
         self.axis.set(xlim=(edges[0] - margin, edges[-1] + margin), ylim=(0, 1.05 * most))
         self.axis.set_xlabel(unit, fontsize=8)
-        self.paint(self.style)
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.98), "ncol": 2}
+        self.axis.legend(fontsize=8, frameon=False, labelcolor=self.style.foreground, **place)
 
     def move(self, name: str, value: float) -> None:
         """Put one of `LINES` at a value."""
@@ -76,16 +79,3 @@ class HistogramPlot(Plot):
         places = {name: self.axis.transData.transform((value, 0))[0] for name, value in self.at.items()}
         nearest = min(LINES, key=lambda name: abs(places[name] - x))
         return nearest if abs(places[nearest] - x) <= _REACH * self.figure.dpi / 100 else None
-
-    def paint(self, style: Style) -> None:
-        """Take the colours of a style."""
-        super().paint(style)
-        for name, line in self._lines.items():
-            line.set_color(style.accent if name == "threshold" else style.foreground)
-        for artist in self._drawn:
-            artist.set(edgecolor=style.dots if artist.get_fill() else style.foreground)
-            if artist.get_fill():
-                artist.set_facecolor(style.dots)
-        if self._drawn:  # a legend keeps the colours of when it was made
-            place = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.98), "ncol": 2}
-            self.axis.legend(fontsize=8, frameon=False, labelcolor=style.foreground, **place)

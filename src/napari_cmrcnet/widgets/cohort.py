@@ -107,6 +107,7 @@ class CohortPanel(DockPanel):
         self.canvas: PlotCanvas | None = None
         self._build()
         self.follow(self.refresh, self.session.shown_changed, self.session.case_changed, self.cases.changed)
+        self.follow(self._show_table, self.viewer.events.theme)
         self._show_table()
 
     def _build(self) -> None:

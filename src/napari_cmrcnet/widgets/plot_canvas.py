@@ -8,7 +8,6 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_cmrcnet.evaluation.plot_style import style_on
-from napari_cmrcnet.widgets.dock_panel import while_there
 from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import stack, timer
 from napari_cmrcnet.widgets.plot_views import PlotView
@@ -16,7 +15,7 @@ from napari_cmrcnet.widgets.plot_views import PlotView
 if TYPE_CHECKING:
     import napari
 
-    from napari_cmrcnet.evaluation.plot_style import Style
+    from napari_cmrcnet.evaluation.plot_style import Plot, Style
 
 _REST_MS = 50  # walking through genes with a key held down does not wait for drawings
 _CLICK_PX = 4.0  # a drag that stays within so many pixels is a click
@@ -52,11 +51,9 @@ class PlotCanvas(QWidget):
         self.canvas = FigureCanvasQTAgg(Figure())
         self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.canvas.installEventFilter(self)
-        self.plot = view.drawing(self.canvas.figure)
-        self._lasso = self._add_lasso() if view.selects else None
+        self._lasso: Any = None
         self._adding = False
-        self.paint()
-        viewer.events.theme.connect(while_there(self.paint))
+        self._make_plot()
         self.canvas.mpl_connect("button_press_event", self._on_press)
         self.canvas.mpl_connect("motion_notify_event", self._on_move)
         # Labels are laid out when something was arranged again: on a gene switch it would take most of the time.
@@ -67,6 +64,8 @@ class PlotCanvas(QWidget):
 
     def draw(self) -> None:
         """Bring the plot up to date; the picture follows when genes have stopped changing."""
+        if self.plot.style != style_of(self._viewer):
+            self._make_plot()
         source = self.plot.source
         self._view.draw(self.plot)
         self.plot.name_section(self._view.section)
@@ -74,13 +73,13 @@ class PlotCanvas(QWidget):
             self._arrange()
         self._rest.start()
 
-    def paint(self, _event: Any = None) -> None:
-        """Take the colours of the theme."""
-        style = style_of(self._viewer)
-        self.plot.paint(style)
+    def _make_plot(self) -> None:
+        """Make the plot, with nothing in it yet, in the colours of the theme."""
         if self._lasso is not None:
-            self._lasso.set_props(color=style.accent)
-        self.canvas.draw_idle()
+            self._lasso.disconnect_events()
+        self.canvas.figure.clear()
+        self.plot: Plot = self._view.drawing(self.canvas.figure, style_of(self._viewer))
+        self._lasso = self._add_lasso() if self._view.selects else None
 
     def _arrange(self) -> None:
         least, most = self.plot.heights(self.width())
@@ -94,7 +93,8 @@ class PlotCanvas(QWidget):
         from matplotlib.widgets import LassoSelector
 
         axis, left = self.plot.axes[0], MouseButton.LEFT
-        return LassoSelector(axis, self._on_lasso, useblit=True, button=left, props={"linewidth": 1.5})
+        line = {"color": self.plot.style.accent, "linewidth": 1.5}
+        return LassoSelector(axis, self._on_lasso, useblit=True, button=left, props=line)
 
     def _on_press(self, event: Any) -> None:
         self._adding = "shift" in event.modifiers

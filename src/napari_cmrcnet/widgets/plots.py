@@ -39,7 +39,7 @@ class PlotsPanel(DockPanel):
         session = self.session
         self.follow(self._on_sets, session.case_changed, session.panels_changed)
         self.follow(self.refresh, session.scores_changed, session.scoring_changed, session.shown_changed)
-        self.follow(self.refresh, session.selection_changed, session.display_changed)
+        self.follow(self.refresh, session.selection_changed, session.display_changed, self.viewer.events.theme)
 
     def _build(self) -> None:
         self.which = choice("The plot to show.", [view.title for view in self.views])

@@ -59,8 +59,7 @@ class ThresholdPanel(DockPanel):
             "How many spots have which value. Drag the thick line to set the threshold, a broken line to set a limit "
             "of the colours."
         )
-        self.plot = HistogramPlot(self.canvas.figure)
-        self.plot.paint(style_of(self.viewer))
+        self.plot = HistogramPlot(self.canvas.figure, style_of(self.viewer))
         self.kind = choice("The values that the threshold is on.")
         tip = "Spots with a higher value are above the threshold."
         self.value = number(tip, -1000, 1000, step=0.05, decimals=3)
@@ -249,5 +248,10 @@ class ThresholdPanel(DockPanel):
             self._hide()
 
     def _on_theme(self) -> None:
-        self.plot.paint(style_of(self.viewer))
-        self.canvas.draw_idle()
+        """Draw the histogram again, in the colours of the theme."""
+        self.canvas.figure.clear()
+        self.plot = HistogramPlot(self.canvas.figure, style_of(self.viewer))
+        if (shown := self.session.shown) is not None:
+            self.plot.show({kind: shown.values(kind) for kind in kinds_of(self.session)}, shown.unit)
+            self.plot.move("threshold", self.value.value())
+            self._draw_limits(shown)
