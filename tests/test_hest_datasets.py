@@ -18,9 +18,10 @@ import pytest
 import tifffile
 
 from napari_cmrcnet.benchmark.folds import make_folds
-from napari_cmrcnet.benchmark.recipes import Recipe, find_recipe, recipes
+from napari_cmrcnet.benchmark.recipes import find_recipe, name_in_paper, paper_dataset, recipes
 from napari_cmrcnet.catalogue.hest import download_hest
 from napari_cmrcnet.catalogue.hest_folder import hest_rows, on_tissue
+from napari_cmrcnet.catalogue.recipe import ModelRecipe, entries
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import sha256
@@ -79,11 +80,11 @@ def _write_patches(spots_path: Path, path: Path, pixels: np.ndarray) -> None:
         file["barcode"] = np.array([[name.encode()] for name in spots.obs_names[kept]])
 
 
-def download(recipe: Recipe, out: Path) -> Job[Path]:
-    return download_hest(recipe.name, recipe.patients, out)
+def download(recipe: ModelRecipe, out: Path) -> Job[Path]:
+    return download_hest(name_in_paper(recipe), recipe.patients, out)
 
 
-def skcm() -> Recipe:
+def skcm() -> ModelRecipe:
     recipe = find_recipe("SKCM")
     assert recipe is not None
     return recipe
@@ -91,23 +92,22 @@ def skcm() -> Recipe:
 
 def test_the_six_datasets_are_those_of_the_paper() -> None:
     found = recipes()
-    assert {recipe.name: len(recipe.patients) for recipe in found.values()} == {
+    assert {name_in_paper(recipe): len(recipe.patients) for recipe in found.values()} == {
         "COAD": 4, "IDC": 4, "IDC-LymphNode": 4, "PSC": 4, "READ": 4, "SKCM": 2,
     }  # fmt: skip
     assert found["read"].patients == {"ZEN36": "P7", "ZEN40": "P7", "ZEN48": "P1", "ZEN49": "P1"}
     assert found["coad"].patients == {"TENX111": "", "TENX147": "P5", "TENX148": "P2", "TENX149": "P1"}
-    assert {key: (recipe.entry["spots"], recipe.entry["paper_genes"]) for key, recipe in found.items()} == {
+    assert {key: (recipe.spots, entries()[key]["paper_genes"]) for key, recipe in found.items()} == {
         "idc_lymphnode": (19964, 3467), "skcm": (5716, 541), "read": (8407, 3355), "coad": (18523, 412),
         "idc": (44974, 500), "psc": (19968, 3355),
     }  # fmt: skip
-    assert {recipe.ks for recipe in found.values()} == {(50, 250, 500)}
-    assert [found[key].entry["map_genes"] for key in ("read", "coad", "idc")] == [["ITLN1"], ["CD24"], ["GATA3"]]
+    assert [entries()[key]["map_genes"] for key in ("read", "coad", "idc")] == [["ITLN1"], ["CD24"], ["GATA3"]]
     assert find_recipe("IDC-LymphNode") == found["idc_lymphnode"]
     assert find_recipe("sections.csv") is None
 
 
 def test_pixel_size_is_hests_estimate_not_the_slides_tag(hest: Path) -> None:
-    dataset = skcm().open_folder(hest, all_spots=True)
+    dataset = paper_dataset(skcm(), hest, all_spots=True)
     for name in IDS:
         section = dataset.open(name)
         with section.slide:
@@ -121,7 +121,7 @@ def test_pixel_size_is_hests_estimate_not_the_slides_tag(hest: Path) -> None:
 
 def test_controls_are_no_genes_and_off_tissue_spots_are_joined_by_name(hest: Path) -> None:
     everything = anndata.read_h5ad(hest / "st" / "TENX115.h5ad")
-    section = skcm().open_folder(hest).open("TENX115")
+    section = paper_dataset(skcm(), hest).open("TENX115")
     with section.slide:
         assert section.spots.n_vars == 24 - 3
         assert not [name for name in section.spots.var_names if name.startswith(("BLANK", "Neg", "anti"))]
@@ -135,12 +135,11 @@ def test_a_patient_that_hest_does_not_name_is_one_of_their_own(hest: Path, tmp_p
     folder = shutil.copytree(hest, tmp_path / "hest")
     path = folder / "metadata" / "TENX115.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"patient": None}))
-    entry = {**skcm().entry, "patients": {"TENX115": "", "TENX117": ""}}
-    dataset = replace(skcm(), entry=entry).open_folder(folder)
+    dataset = paper_dataset(replace(skcm(), patients={"TENX115": "", "TENX117": ""}), folder)
     assert [row.patient for row in dataset.rows] == ["of TENX115", "Patient 1"]
     assert any("HEST does not name the patient of TENX115: each such section" in note for note in dataset.notes)
     assert [fold.test for fold in make_folds(dataset.rows, "patient")] == [("TENX115",), ("TENX117",)]
-    assert not any("does not name" in note for note in skcm().open_folder(hest).notes)
+    assert not any("does not name" in note for note in paper_dataset(skcm(), hest).notes)
 
 
 def test_a_dataset_by_its_name(hest: Path, tmp_path: Path) -> None:
@@ -157,9 +156,9 @@ def test_a_dataset_by_its_name(hest: Path, tmp_path: Path) -> None:
 
 def test_what_is_missing_or_wrong_is_named(hest: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ZEN36\.tif does not exist"):
-        recipes()["read"].open_folder(hest)
+        paper_dataset(recipes()["read"], hest)
     with pytest.raises(UserError, match=r"none does not exist; download SKCM"):
-        skcm().open_folder(tmp_path / "none")
+        paper_dataset(skcm(), tmp_path / "none")
     names = anndata.read_h5ad(hest / "st" / "TENX115.h5ad").obs_names
     with pytest.raises(UserError, match="patch of none of the section's spots"):
         on_tissue(hest / "patches" / "TENX115.h5", names + "-1")
@@ -203,10 +202,10 @@ def test_download_gives_the_layout_and_a_sheet(hub: list[str], tmp_path: Path) -
     assert hub == ["metadata/TENX115.json", "st/TENX115.h5ad", "patches/TENX115.h5", "wsis/TENX115.tif",
                    "metadata/TENX117.json", "st/TENX117.h5ad", "wsis/TENX117.tif"]  # fmt: skip
     assert [(row.section, row.patient) for row in read_sheet(sheet)] == [("TENX115", "P2"), ("TENX117", "P1")]
-    with skcm().open_folder(tmp_path / "skcm", all_spots=True).open("TENX117").slide as slide:
+    with paper_dataset(skcm(), tmp_path / "skcm", all_spots=True).open("TENX117").slide as slide:
         assert slide.shape == (192, 192)
     with pytest.raises(UserError, match=r"TENX117\.h5 does not exist, which says .*--all-spots"):
-        skcm().open_folder(tmp_path / "skcm")
+        paper_dataset(skcm(), tmp_path / "skcm")
 
 
 def test_a_closed_gate_says_the_two_steps(

@@ -20,12 +20,12 @@ def benchmark(options: argparse.Namespace) -> None:
     from napari_cmrcnet.benchmark.run import benchmark as compare
     from napari_cmrcnet.slides.patches import PatchSpec
 
-    dataset, ks = _dataset(options)
+    dataset = _dataset(options)
     patch, weights = PatchSpec(options.patch_px, options.model_mpp), _weights(options.weights)
     external = dict(options.external)
     if len(external) < len(options.external):
         raise UserError("--external has a name twice; give each folder a name of its own.")
-    plan = config_from(options, Plan, ks=ks, patch=patch, weights=weights, external=external)
+    plan = config_from(options, Plan, patch=patch, weights=weights, external=external)
     job = compare(dataset, plan, options.out, workers=options.workers or 1, scheduler=options.scheduler)
     outcome = show_progress(job)
     for table in outcome.tables:
@@ -35,25 +35,23 @@ def benchmark(options: argparse.Namespace) -> None:
     say(str(outcome.files[-1]))
 
 
-def _dataset(options: argparse.Namespace) -> "tuple[Dataset, tuple[int, ...]]":
-    """Return one of the paper's datasets by its name, or the sections of a sheet; and the numbers of neighbours."""
+def _dataset(options: argparse.Namespace) -> "Dataset":
+    """Return one of the paper's datasets by its name, or the sections of a sheet."""
     from napari_cmrcnet.benchmark.dataset import from_sheet
-    from napari_cmrcnet.benchmark.method_names import KS
-    from napari_cmrcnet.benchmark.recipes import find_recipe, recipes
+    from napari_cmrcnet.benchmark.recipes import find_recipe, paper_dataset, recipes
 
     panel = panel_named(options.panel)
     recipe = find_recipe(options.dataset)
     if recipe is not None:
         folder = options.data or Path(recipe.key)
-        dataset = recipe.open_folder(folder, panel=panel, min_umi=options.min_umi, all_spots=options.all_spots)
-        return dataset, recipe.ks
+        return paper_dataset(recipe, folder, panel=panel, min_umi=options.min_umi, all_spots=options.all_spots)
     if not Path(options.dataset).is_file():
         raise UserError(
             f"{options.dataset} is neither a sheet nor one of the paper's datasets ({', '.join(recipes())}); check it."
         )
     if options.data or options.all_spots:
         raise UserError("--data and --all-spots are for the paper's datasets only; leave them out for a sheet.")
-    return from_sheet(Path(options.dataset), panel, options.min_umi), KS
+    return from_sheet(Path(options.dataset), panel, options.min_umi)
 
 
 def _weights(given: "Sequence[tuple[str, Path]]") -> dict[str, Path]:
@@ -67,15 +65,15 @@ def _weights(given: "Sequence[tuple[str, Path]]") -> dict[str, Path]:
 
 def download(options: argparse.Namespace) -> None:
     """Download one of the paper's datasets."""
-    from napari_cmrcnet.benchmark.recipes import find_recipe, recipes
+    from napari_cmrcnet.benchmark.recipes import find_recipe, name_in_paper, recipes
     from napari_cmrcnet.catalogue.hest import download_hest
 
     recipe = find_recipe(options.dataset)
     if recipe is None:
         raise UserError(f"{options.dataset} is not one of the paper's datasets; choose one of {', '.join(recipes())}.")
-    folder = options.out or Path(recipe.key)
-    sheet = show_progress(download_hest(recipe.name, recipe.patients, folder))
-    say(f"{recipe.name}: {len(recipe.patients)} sections, listed in {sheet}")
+    name, folder = name_in_paper(recipe), options.out or Path(recipe.key)
+    sheet = show_progress(download_hest(name, recipe.patients, folder))
+    say(f"{name}: {len(recipe.patients)} sections, listed in {sheet}")
     say(f"napari-cmrcnet benchmark {recipe.key} --data {folder} --out {recipe.key}_benchmark")
 
 
