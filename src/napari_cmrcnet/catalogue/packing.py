@@ -15,7 +15,8 @@ from napari_cmrcnet.common.errors import UserError, cannot_read, first_sentence
 from napari_cmrcnet.common.files import atomic_file, atomic_folder, check_output, sha256
 from napari_cmrcnet.common.progress import Job, Progress, of_bytes
 from napari_cmrcnet.common.text import size_text
-from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, check_files, read_card
+from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 
 ENDING = ".cmrcnet.zip"
 BLOCK = 2**22
@@ -46,7 +47,7 @@ def pack(checkpoint: Path, out: Path, thumbnails: bool = True) -> Job[str]:
     check_output(out)
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another name for --out.")
-    yield from check_hashes(checkpoint)
+    yield from _check(checkpoint)
     others = [ENCODER, *([THUMBNAILS] if thumbnails else [])]
     names = [CARD, MODEL, BANK, *(name for name in others if (checkpoint / name).is_file())]
     total = sum((checkpoint / name).stat().st_size for name in names)
@@ -99,7 +100,11 @@ def unpack_model(file: Path, out: Path) -> Job[Path]:
                             target.write(block)
                             done += len(block)
                             yield of_bytes("Unpacking", done, total)
-                yield from check_hashes(folder, str(file))
+                try:
+                    yield from _check(folder)
+                except UserError as error:
+                    reason = str(error).replace(f"{folder}/", "")  # it has not had its own name yet
+                    raise UserError(f"{file} holds no usable model: {reason}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise UserError(f"{file} is damaged ({first_sentence(error)}); copy or download it again.") from error
     return out
@@ -128,33 +133,11 @@ def _members(file: Path, archive: zipfile.ZipFile, size: int) -> list[zipfile.Zi
     return members
 
 
-def check_hashes(checkpoint: Path, said: str = "") -> Job[None]:
-    """Compare every file of a checkpoint with its hash.
-
-    Parameters
-    ----------
-    checkpoint : Path
-        The folder.
-    said : str
-        What messages call it, in place of its path.
-
-    Raises
-    ------
-    UserError
-        If it is no checkpoint, or a file is missing, changed, or does not belong there.
-    """
+def _check(path: Path) -> Job[None]:
+    """Compare every file of a checkpoint that is there with its hash."""
     yield Progress("Checking the model", 0, 0)
-    try:
-        card, _ = read_card(checkpoint)
-        check_files(checkpoint, card)
-    except UserError as error:
-        raise (
-            UserError(f"{said} holds no usable model: {str(error).replace(f'{checkpoint}/', '')}") if said else error
-        ) from error
-    for name, known in card.files.items():
-        path = checkpoint / name
+    checkpoint = Checkpoint.open(path)
+    for name in checkpoint.card.files:
         yield Progress(f"Checking {name}", 0, 0)
-        if path.is_file() and sha256(path) != known:
-            raise UserError(
-                f"{said or path}: {name} was changed or damaged (its hash is not that of {CARD}); get it again."
-            )
+        if (path / name).is_file():
+            checkpoint.verify([name])

@@ -156,15 +156,15 @@ class Checkpoint:
         """The thumbnails of its bank's spots; None where it has none. They may be its largest file."""
         return None if self.thumbnail_file is None else Thumbnails.open(self._verified(THUMBNAILS))
 
-    def verify(self) -> None:
-        """Compare the files of model and bank with their hashes.
+    def verify(self, names: Sequence[str] = (MODEL, BANK)) -> None:
+        """Compare files of the folder with their hashes.
 
         Raises
         ------
         UserError
             If one was changed. The message names it.
         """
-        for name in (MODEL, BANK):
+        for name in names:
             self._verified(name)
 
     def _verified(self, name: str) -> Path:
