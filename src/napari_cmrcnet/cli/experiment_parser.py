@@ -62,7 +62,7 @@ def add_benchmark(commands: "options.Commands") -> None:
         help="also score the predictions of another tool: a folder with one table per section (SECTION.h5ad, .csv, "
         ".tsv or .parquet)",
     )
-    options.add_scoring(parser)
+    options.share(parser, "--sets", "--score-min-umi", "--nan-as-zero")
     parser.add_argument("--no-figures", dest="figures", action="store_false", help="write only tables and report")
 
     data = parser.add_argument_group("data")
@@ -70,9 +70,9 @@ def add_benchmark(commands: "options.Commands") -> None:
         "--data", type=Path, metavar="DIR", help="folder that download wrote (default: the name of DATASET)"
     )
     data.add_argument("--panel", metavar="NAME|FILE", help="gene panel to score (default: the dataset's)")
-    options.add_min_umi(data)
+    options.share(data, "--min-umi")
     data.add_argument("--all-spots", action="store_true", help="keep spots outside the tissue (for a DATASET only)")
-    options.add_patches(data)
+    options.share(data, "--patch-px", "--model-mpp")
 
     model = parser.add_argument_group("CMRCNet")
     model.add_argument(
@@ -87,8 +87,8 @@ def add_benchmark(commands: "options.Commands") -> None:
     model.add_argument("--keep-checkpoints", dest="keep", action="store_true", help="keep the checkpoint of every fold")
 
     where = parser.add_argument_group("computing")
-    options.add_workers(where, "runs")
-    options.add_device(where)
+    where.add_argument("--workers", type=positive_int, metavar="N", help="number of runs at the same time (default: 1)")
+    options.share(where, "--scheduler", "--device")
 
 
 def _names(text: str) -> tuple[str, ...]:

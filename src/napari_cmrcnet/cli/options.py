@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -36,12 +36,12 @@ EXAMPLES = {
 
 
 def add_command(commands: "Commands", name: str, summary: str) -> argparse.ArgumentParser:
-    """Add a command, with its summary and its example."""
+    """Add a command, with its summary and its example if it has one of its own."""
     return commands.add_parser(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n  {EXAMPLES[name]}",
+        epilog=f"example:\n  {EXAMPLES[name]}" if name in EXAMPLES else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
@@ -62,94 +62,51 @@ def positive_float(text: str) -> float:
     return value
 
 
-def add_patches(parser: "argparse._ActionsContainer") -> None:
-    """Add ``--patch-px`` and ``--model-mpp``."""
-    parser.add_argument(
-        "--patch-px",
-        type=positive_int,
-        default=224,
-        metavar="N",
-        help="side of a patch in pixels; a vision transformer needs a multiple of 7 or 32 (default: 224)",
-    )
-    parser.add_argument(
-        "--model-mpp",
-        type=positive_float,
-        default=0.5,
-        metavar="MPP",
-        help="pixel size of the patches, in µm per pixel (default: 0.5)",
-    )
-
-
-def add_min_umi(parser: "argparse._ActionsContainer") -> None:
-    """Add ``--min-umi``."""
-    parser.add_argument(
-        "--min-umi", type=int, default=0, metavar="N", help="leave out spots with fewer counts (default: 0)"
-    )
-
-
-def add_precision(parser: "argparse._ActionsContainer") -> None:
-    """Add ``--batch-size``, ``--precision`` and ``--device``."""
-    parser.add_argument(
-        "--batch-size", type=positive_int, default=64, metavar="N", help="patches per batch (default: 64)"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=["auto", "fp32", "bf16"],
-        default="auto",
-        help="numerical precision. auto: bf16 on a GPU that supports it, otherwise fp32 (default: auto)",
-    )
-    add_device(parser)
-
-
-def add_workers(parser: "argparse._ActionsContainer", what: str) -> None:
-    """Add ``--workers``, which do ``what`` at the same time, and ``--scheduler``."""
-    parser.add_argument(
-        "--workers", type=positive_int, metavar="N", help=f"number of {what} at the same time (default: 1)"
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="address of a dask.distributed scheduler, to use its workers"
-    )
-
-
-def add_scoring(parser: "argparse._ActionsContainer") -> None:
-    """Add which genes and spots count in scores, and how."""
-    parser.add_argument(
-        "--sets",
-        choices=["paper", "all"],
-        default="paper",
-        help="genes among which HEG and HVG are ranked. paper: the highly variable genes of the training sections; "
+SHARED: dict[str, dict[str, Any]] = {
+    "--patch-px": {
+        "type": positive_int,
+        "default": 224,
+        "metavar": "N",
+        "help": "side of a patch in pixels; a vision transformer needs a multiple of 7 or 32 (default: 224)",
+    },
+    "--model-mpp": {
+        "type": positive_float,
+        "default": 0.5,
+        "metavar": "MPP",
+        "help": "pixel size of the patches, in µm per pixel (default: 0.5)",
+    },
+    "--min-umi": {"type": int, "default": 0, "metavar": "N", "help": "leave out spots with fewer counts (default: 0)"},
+    "--batch-size": {"type": positive_int, "default": 64, "metavar": "N", "help": "patches per batch (default: 64)"},
+    "--precision": {
+        "choices": ["auto", "fp32", "bf16"],
+        "default": "auto",
+        "help": "numerical precision. auto: bf16 on a GPU that supports it, otherwise fp32 (default: auto)",
+    },
+    "--device": {"default": "auto", "help": "where to compute: auto, cpu, cuda, cuda:1 or mps (default: auto)"},
+    "--scheduler": {"metavar": "ADDRESS", "help": "address of a dask.distributed scheduler, to use its workers"},
+    "--sets": {
+        "choices": ["paper", "all"],
+        "default": "paper",
+        "help": "genes among which HEG and HVG are ranked. paper: the highly variable genes of the training sections; "
         "all: all genes (default: paper)",
-    )
-    parser.add_argument(
-        "--score-min-umi",
-        type=int,
-        metavar="N",
-        help="leave spots with fewer counts out of the scores; maps still show them (default: 100; 10 if fewer than "
+    },
+    "--score-min-umi": {
+        "type": int,
+        "metavar": "N",
+        "help": "leave spots with fewer counts out of the scores; maps still show them (default: 100; 10 if fewer than "
         "1,000 genes were measured)",
-    )
-    parser.add_argument(
-        "--nan-as-zero", action="store_true", help="count an undefined PCC as 0, as published tables do"
-    )
+    },
+    "--nan-as-zero": {"action": "store_true", "help": "count an undefined PCC as 0, as published tables do"},
+    "--checkpoint": {"type": Path, "metavar": "M.cmrcnet", "help": "where the checkpoint is now, if it has moved"},
+    "--json": {
+        "action": "store_true",
+        "help": "print the result as JSON on standard output; messages go to standard error",
+    },
+}
+"""What an option is that several commands have; ``--checkpoint`` of predictions that were made before."""
 
 
-def add_moved_checkpoint(parser: "argparse._ActionsContainer") -> None:
-    """Add ``--checkpoint`` of predictions that were made before."""
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="M.cmrcnet", help="where the checkpoint is now, if it has moved"
-    )
-
-
-def add_device(parser: "argparse._ActionsContainer") -> None:
-    """Add ``--device``."""
-    parser.add_argument(
-        "--device", default="auto", help="where to compute: auto, cpu, cuda, cuda:1 or mps (default: auto)"
-    )
-
-
-def add_json(parser: "argparse._ActionsContainer") -> None:
-    """Add ``--json``."""
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the result as JSON on standard output; messages go to standard error",
-    )
+def share(parser: "argparse._ActionsContainer", *names: str) -> None:
+    """Add options of `SHARED` to a command."""
+    for name in names:
+        parser.add_argument(name, **SHARED[name])

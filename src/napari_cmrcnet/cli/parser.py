@@ -64,7 +64,7 @@ def _add_info(commands: "options.Commands") -> None:
         "path", type=Path, nargs="?", metavar="PATH", help="file or folder (default: list the installed versions)"
     )
     parser.add_argument("--library", metavar="NAME", help=f"which section to read, if PATH holds several; {OF_HD}")
-    options.add_json(parser)
+    options.share(parser, "--json")
 
 
 def _add_predict(commands: "options.Commands") -> None:
@@ -105,10 +105,11 @@ def _add_predict(commands: "options.Commands") -> None:
         "--pitch", type=positive_float, metavar="UM", help="distance between the spots of the grid in µm (default: 100)"
     )
     parser.add_argument("--lattice", choices=["hex", "square"], help="shape of the grid (default: hex)")
-    options.add_min_umi(parser)
-    options.add_workers(parser, "slides predicted")
-    options.add_precision(parser)
-    options.add_json(parser)
+    options.share(parser, "--min-umi")
+    parser.add_argument(
+        "--workers", type=positive_int, metavar="N", help="number of slides predicted at the same time (default: 1)"
+    )
+    options.share(parser, "--scheduler", "--batch-size", "--precision", "--device", "--json")
 
 
 def _add_evaluate(commands: "options.Commands") -> None:
@@ -145,10 +146,9 @@ def _add_evaluate(commands: "options.Commands") -> None:
         "counts: not normalised (default: log, if the values allow it)",
     )
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to score (default: the prediction's)")
-    options.add_moved_checkpoint(parser)
-    options.add_scoring(parser)
+    options.share(parser, "--checkpoint", "--sets", "--score-min-umi", "--nan-as-zero")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the bootstrap (default: 0)")
-    options.add_json(parser)
+    options.share(parser, "--json")
 
 
 def _add_demo(commands: "options.Commands") -> None:
@@ -161,10 +161,12 @@ def _add_demo(commands: "options.Commands") -> None:
 def add_models(commands: "options.Commands") -> None:
     """Add ``models`` and what can be done with them."""
     parser = options.add_command(commands, "models", "list your models and those you can get; build, pack or add one")
-    options.add_json(parser)
+    options.share(parser, "--json")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (without one: the list)")
 
-    build = _action(actions, "build", "build a model from public data; run it again to continue after a stop")
+    build = options.add_command(
+        actions, "build", "build a model from public data; run it again to continue after a stop"
+    )
     build.add_argument("name", metavar="NAME", help="name of the model, as the list shows it")
     build.add_argument(
         "--out",
@@ -172,9 +174,9 @@ def add_models(commands: "options.Commands") -> None:
         metavar="M.cmrcnet",
         help="checkpoint to write (default: NAME.cmrcnet in the folder of your models)",
     )
-    options.add_device(build)
+    options.share(build, "--device")
 
-    pack = _action(actions, "pack", "pack a model into one file to share, and print its checksum")
+    pack = options.add_command(actions, "pack", "pack a model into one file to share, and print its checksum")
     pack.add_argument(
         "checkpoint", type=Path, metavar="M.cmrcnet|NAME", help="checkpoint, or the name of one of your models"
     )
@@ -186,7 +188,7 @@ def add_models(commands: "options.Commands") -> None:
     pack.add_argument("--licence", default="", metavar="TEXT", help="licence of the model, for the index")
     pack.add_argument("--about", default="", metavar="TEXT", help="what the model is of, for the index")
 
-    add = _action(actions, "add", "add a packed model to yours, from a file, a web address or an index")
+    add = options.add_command(actions, "add", "add a packed model to yours, from a file, a web address or an index")
     add.add_argument(
         "place", metavar="FILE|URL", help="packed model, or index of models (.json): a file or a web address"
     )
@@ -194,10 +196,6 @@ def add_models(commands: "options.Commands") -> None:
         "--name", default="", help="which model of an index; or what to call a packed model (default: its own name)"
     )
     add.add_argument("--sha256", default="", metavar="HEX", help="SHA-256 checksum that the file must have")
-
-
-def _action(actions: "options.Commands", name: str, summary: str) -> argparse.ArgumentParser:
-    return actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
 
 
 def add_report(commands: "options.Commands") -> None:
@@ -212,8 +210,7 @@ def add_report(commands: "options.Commands") -> None:
         help="report to write: .html or .pdf (an existing one is replaced)",
     )
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to show (default: the prediction's)")
-    options.add_moved_checkpoint(parser)
-    options.add_json(parser)
+    options.share(parser, "--checkpoint", "--json")
 
 
 def add_export(commands: "options.Commands") -> None:
@@ -230,8 +227,7 @@ def add_export(commands: "options.Commands") -> None:
         help="file to write: .csv, .h5ad (scanpy), .geojson (QuPath), or .zip (everything, with figure and report); an "
         "existing one is replaced",
     )
-    options.add_moved_checkpoint(parser)
-    options.add_json(parser)
+    options.share(parser, "--checkpoint", "--json")
 
 
 def add_figure(commands: "options.Commands") -> None:
@@ -256,5 +252,4 @@ def add_figure(commands: "options.Commands") -> None:
         metavar="MM",
         help="width of the picture in mm (default: 180; 90 for two genes)",
     )
-    options.add_moved_checkpoint(parser)
-    options.add_json(parser)
+    options.share(parser, "--checkpoint", "--json")

@@ -83,14 +83,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="total counts per spot after normalisation, as the model reads them: a number, or the median of each "
         "section (default: median for the variants paper and released, otherwise 10000)",
     )
-    options.add_patches(data)
+    options.share(data, "--patch-px", "--model-mpp")
     data.add_argument(
         "--colour-normalisation",
         action=argparse.BooleanOptionalAction,
         help="normalise the colours of each section, against effects of stain and scanner (default: set by --variant)",
     )
     data.add_argument("--pool", metavar="UM", help=f"for rows of the sheet that do not say it: {options.TO_POOL}")
-    options.add_min_umi(data)
+    options.share(data, "--min-umi")
     data.add_argument(
         "--validation",
         metavar="SECTION|SHARE",
@@ -142,4 +142,4 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         "--learning-rate", type=positive_float, default=1e-4, metavar="LR", help="learning rate (default: 1e-4)"
     )
     fit.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    options.add_precision(fit)
+    options.share(fit, "--batch-size", "--precision", "--device")
