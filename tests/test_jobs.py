@@ -54,7 +54,7 @@ class Work:
 
 def test_the_result_arrives_and_the_bar_goes(qtbot: Any, bar: JobBar) -> None:
     results: list[str] = []
-    assert bar.start(Work(5).job(), results.append, "Testing")
+    bar.start(Work(5).job(), results.append, "Testing")
     assert bar.busy
     qtbot.waitUntil(lambda: not bar.busy)
     assert results == ["result"]
@@ -151,10 +151,20 @@ def test_a_failure_is_one_message_and_the_bar_is_ready_again(
 def test_a_second_job_is_refused_while_one_runs(qtbot: Any, bar: JobBar) -> None:
     work, results = Work(20), []
     bar.start(work.job(), results.append, "The first")
-    assert not bar.start(Work(1).job(), results.append, "The second")
+    bar.start(Work(1).job(), results.append, "The second")
     assert "The first is still running" in bar.text
     qtbot.waitUntil(lambda: not bar.busy)
     assert results == ["result"]
+
+
+def test_a_result_may_start_the_next_job(qtbot: Any, bar: JobBar) -> None:
+    results: list[str] = []
+    busy: list[bool] = []
+    bar.busy_changed.connect(busy.append)
+    bar.start(Work(1).job(), lambda _: bar.start(Work(5).job(), results.append, "The second"), "The first")
+    qtbot.waitUntil(lambda: bool(results))
+    assert not bar.busy
+    assert busy == [True, True, True, False]  # the bar has not been free for its panel in between
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -1,6 +1,5 @@
 """The cases of a window: which of them is shown, what was drawn and noted over it, and what is not saved yet."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +35,8 @@ class CaseList:
         The cases; none at first.
     alone : ProjectCase or None
         The entry of which only the slide was opened last, as it has no expression.
-    awaited : dict of object to (object, callable) or None
-        What stands for each opening that may still replace the case that is shown, the one that was asked for last
-        at the end; of one that waits for those after it to fail, what was opened, and what shows it.
+    openings : list
+        What may still replace the case that is shown, in the order in which it was asked for.
     changed : Signal
         Emitted after another project, case, note or place in it.
     """
@@ -53,7 +51,7 @@ class CaseList:
         self._noted: tuple[Any, ...] = ()
         self._saved_regions: tuple[Region, ...] = ()
         self._of = session.case
-        self.awaited: dict[object, tuple[Any, Callable[[], None]] | None] = {}
+        self.openings: list[Any] = []
         self._given_up: tuple[Any, ...] = ()
         session.leaving.connect(self.keep)
         session.arrived.connect(self._on_arrived)

@@ -1,11 +1,11 @@
 """The dialog behind "Get a model…": the user's models, those to build from public data, and those of a file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QDialog,
@@ -99,15 +99,10 @@ class GetModelDialog(QDialog):
         def on_size(said: str) -> None:
             question = f"{said} Download it, and build the model?"
             if not said or dialogs.ask_to_download(self, question):
-                self._next(_building(recipe, out), self._on_built, f"Building {key}", self._on_ended)
+                job, title = _building(recipe, out), f"Building {key}"
+                self.jobs.start(job, self._on_built, title, lasting=True, ended=self._on_ended)
 
         self.jobs.start(_asking_size(recipe, out), on_size, f"Asking for {recipe.title}")
-
-    def _next(
-        self, job: Job[Any], done: Callable[[Any], None], title: str, ended: Callable[[], None] = lambda: None
-    ) -> None:
-        """Start a job once the one that has just handed over its result is forgotten."""
-        QTimer.singleShot(0, lambda: self.jobs.start(job, done, title, lasting=True, ended=ended))
 
     def _on_ended(self) -> None:
         """After Cancel say what is true here: what was done is kept."""
@@ -214,7 +209,8 @@ class GetModelDialog(QDialog):
         line = dialogs.choose_one(self, "Models of the index", "Which model?", list(lines))
         if line is not None:
             one = lines[line]
-            self._next(add_model(one.address, one.name, one.sha256, one.size), self._on_added, "Adding the model")
+            job = add_model(one.address, one.name, one.sha256, one.size)
+            self.jobs.start(job, self._on_added, "Adding the model", lasting=True)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802  Qt's name
         """Hide, so that what is under way goes on."""

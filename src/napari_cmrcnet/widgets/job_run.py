@@ -86,13 +86,15 @@ class Run:
 
     def _on_finished(self) -> None:
         try:
+            if isalive(self.bar):
+                self.bar.be_ready()  # what is done with the result may start the next
             if isalive(self.window) and (self.keep or isalive(self.bar)):
                 self._tell()
         finally:
             _RUNNING.discard(self)
             garbage.release()
             if isalive(self.bar):
-                self.bar.forget(self)
+                self.bar.busy_changed.emit(self.bar.busy)
             self.ended()
 
     def _tell(self) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
@@ -37,7 +37,6 @@ class JobBar(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._run: Run | None = None
-        self._title = ""
         self._step = ("", 0.0, 0)
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
@@ -68,8 +67,8 @@ class JobBar(QWidget):
         keep: bool = False,
         lasting: bool = False,
         ended: Callable[[], None] = lambda: None,
-    ) -> bool:
-        """Run a job in a worker thread.
+    ) -> None:
+        """Run a job in a worker thread; one at a time, so that a second one is refused.
 
         Parameters
         ----------
@@ -85,17 +84,12 @@ class JobBar(QWidget):
             The result lasts, as a file does: where Cancel came too late to prevent it, ``done`` is called.
         ended : callable
             Called in the main thread at the end, however the job ended.
-
-        Returns
-        -------
-        bool
-            Whether it was started: one job runs at a time.
         """
         if self._run is not None:
-            self.message(f"{self._title or 'Something'} is still running. Wait for it, or press Cancel.", "error")
+            self.warn(f"{self._run.title or 'Something'} is still running. Wait for it, or press Cancel.")
             job.close()
-            return False
-        self._title, self._step = title, ("", 0.0, 0)
+            return
+        self._step = ("", 0.0, 0)
         self._show_share(0, 0)
         self._text.setText(f"{title}…" if title else "")
         self._cancel.setEnabled(True)
@@ -105,7 +99,6 @@ class JobBar(QWidget):
         self._run = Run(self, job, done, ended, title, keep, lasting)
         self.busy_changed.emit(True)
         self._run.start()
-        return True
 
     def cancel(self) -> None:
         """Ask the job to stop; it does after the batch under way."""
@@ -114,9 +107,9 @@ class JobBar(QWidget):
             self._text.setText("Cancelling…")
             self._run.cancel()
 
-    def message(self, text: str, kind: Literal["info", "error"] = "info") -> None:
+    def message(self, text: str) -> None:
         """Show a line under the bar; an empty text hides it."""
-        self._line.setText(f"{WARNING} {text}" if kind == "error" and text else text)
+        self._line.setText(text)
         self._line.setVisible(bool(text))
 
     def show_progress(self, progress: Progress) -> None:
@@ -140,7 +133,7 @@ class JobBar(QWidget):
 
     def warn(self, text: str) -> None:
         """Say what went wrong."""
-        self.message(text, "error")
+        self.message(f"{WARNING} {text}")
 
     def write(self, path: Path | None, write: Callable[[Path], object], note: str = "") -> None:
         """Write a file at once and say so, or what went wrong; nothing where no file was chosen."""
@@ -153,13 +146,11 @@ class JobBar(QWidget):
         """Say where a file was written, and what to know of it."""
         self.message(f"Saved {path}. {note}".rstrip())
 
-    def forget(self, run: Run) -> None:
+    def be_ready(self) -> None:
         """Be ready for the next job."""
-        if self._run is run:
-            self._run = None
-            self._row.hide()
-            self._text.hide()
-            self.busy_changed.emit(False)
+        self._run = None
+        self._row.hide()
+        self._text.hide()
 
 
 def run_for_case(
@@ -175,10 +166,16 @@ def run_for_case(
     def done_here(result: T) -> None:
         if session.case is case:
             done(result)
-        elif hasattr(result, "close"):
-            result.close()
+        else:
+            close_unseen(result)
 
     run_in_window(viewer, job, done_here, title, ended)
+
+
+def close_unseen(result: Any) -> None:
+    """Close what was opened and is not shown after all, if it is open: a slide."""
+    if hasattr(result, "close"):
+        result.close()
 
 
 def run_in_window(

@@ -1,7 +1,7 @@
 """Nothing that the user has made is lost: kept every few seconds, and asked about before it is replaced or closed."""
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,14 +9,14 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.common.suffixes import PROJECTS
 from napari_cmrcnet.evaluation.picture_file import file_name
 from napari_cmrcnet.viewer.registry import layers_of
 from napari_cmrcnet.viewer.view_record import record_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import main_window
-from napari_cmrcnet.widgets.jobs import run_in_window
+from napari_cmrcnet.widgets.jobs import close_unseen, run_in_window
 from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.remember import recall
 
@@ -133,46 +133,54 @@ def may_leave(viewer: Any, again: bool = False) -> bool:
     return answer == "discard"
 
 
+@dataclass(eq=False)
+class Opening:
+    """What was asked for in place of the case that is shown: how to show it, and the thing itself once it is here."""
+
+    show: Callable[[Any], None]
+    is_here: bool = False
+    found: Any = None
+
+
 def run_to_replace(viewer: Any, job: Job[T], done: Callable[[T], None], title: str) -> None:
     """Run a job, as `run_in_window`, whose result replaces the case that is shown.
 
     Of several the one that was asked for last does; one before it only where all after it have failed: until then it
-    waits. What was made while it ran is asked about first; where that is to stay, and where the job was overtaken, the
-    result is not handed over, and what was opened for it is closed.
+    waits.
     """
-    cases, mine = layers_of(viewer).cases, object()
-    cases.awaited[mine] = None
+    cases, mine = layers_of(viewer).cases, Opening(done)
+    cases.openings.append(mine)
 
-    def done_here(result: T) -> None:
-        left: list[Any] = [result]
-        if mine in [*cases.awaited][:-1]:
-            cases.awaited[mine] = result, partial(run_to_replace, viewer, _made(result), done, title)
-            return
-        if mine in cases.awaited:
-            comes = may_leave(viewer, again=True)
-            left += [waiting[0] for waiting in cases.awaited.values() if waiting is not None]
-            cases.awaited.clear()
-            if comes:
-                done(left.pop(0))
-        for each in left:
-            if hasattr(each, "close"):
-                each.close()
+    def here(result: T) -> None:
+        mine.is_here, mine.found = True, result
+        if mine in cases.openings:
+            _show_last(viewer)
+        else:  # one after it is shown by now
+            close_unseen(result)
 
     def ended() -> None:
-        if cases.awaited.get(mine) is None:
-            cases.awaited.pop(mine, None)
-        if cases.awaited and (waiting := [*cases.awaited.values()][-1]) is not None:
-            cases.awaited.popitem()
-            waiting[1]()
-        if not cases.awaited:
+        if mine in cases.openings and not mine.is_here:
+            cases.openings.remove(mine)
+            if main_window(viewer) is not None:  # else it was closed meanwhile
+                with told(_say):
+                    _show_last(viewer)
+        if not cases.openings:
             cases.take_back()
 
-    run_in_window(viewer, job, done_here, title, ended)
+    run_in_window(viewer, job, here, title, ended)
 
 
-def _made(result: T) -> Job[T]:
-    yield Progress("Opening", 0, 0)
-    return result
+def _show_last(viewer: Any) -> None:
+    """Show what was asked for last, once it is here, unless what was made meanwhile is to stay; close all before it."""
+    cases = layers_of(viewer).cases
+    if cases.openings and cases.openings[-1].is_here:
+        *others, last = cases.openings
+        cases.openings = []
+        comes = may_leave(viewer, again=True)
+        for each in others if comes else (*others, last):
+            close_unseen(each.found)
+        if comes:
+            last.show(last.found)
 
 
 def save_case(viewer: Any) -> bool:

@@ -45,7 +45,7 @@ class CorrelationView(PlotView):
         super().__init__(session)
         self.jobs, self._changed = jobs, changed
         self._results: dict[GeneSet, GeneCorrelation | str] = {}
-        self._of: tuple[object, object] = (None, None)
+        self._of: object = None
         self.choice = GeneSetChoice(session, "The genes to correlate with each other.")
         self.choice.activated.connect(self._on_chosen)
 
@@ -56,9 +56,8 @@ class CorrelationView(PlotView):
         key = self.choice.genes()
         if key is None:
             return no_scores(self.session)
-        current = (self.session.prediction, self.session.scores)
-        if any(one is not other for one, other in zip(current, self._of, strict=True)):
-            self._results, self._of = {}, current
+        if self._of is not self.session.prediction:
+            self._results, self._of = {}, self.session.prediction
         if key not in self._results:
             self._compute(key)
         result = self._results.get(key, f"Correlating the genes of {key[0]}…")
@@ -151,18 +150,14 @@ class PanelMapsView(PlotView):
         if chosen is None:
             return no_scores(self.session)
         of = (case, slide, chosen, self.session.display.colormap)
-        if self._of == of:
-            return self._none(chosen)
-        try:
-            if self._ground is None or self._of is None or self._of[:2] != of[:2]:
-                self._ground = ground_on(case, slide)
-            self._genes, self._of = gene_maps(case, chosen[1]), of
-        except UserError as error:
-            self._of = None
-            return in_panel_words(error)
-        return self._none(chosen)
-
-    def _none(self, chosen: GeneSet) -> str:
+        if self._of != of:
+            try:
+                if self._ground is None or self._of is None or self._of[:2] != of[:2]:
+                    self._ground = ground_on(case, slide)
+                self._genes, self._of = gene_maps(case, chosen[1]), of
+            except UserError as error:
+                self._of = None
+                return in_panel_words(error)
         return "" if self._genes else f"This section has none of the genes of {chosen[0]}; choose other genes above."
 
     def draw(self, plot: Any) -> None:

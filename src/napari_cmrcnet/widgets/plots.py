@@ -34,6 +34,7 @@ class PlotsPanel(DockPanel):
             self.correlation,
             PanelMapsView(self.session, self.refresh),
         ]
+        self.choices = {view: view.choice for view in self.views if view.choice is not None}
         self.canvases: dict[PlotView, PlotCanvas] = {}
         self._build()
         session = self.session
@@ -53,9 +54,8 @@ class PlotsPanel(DockPanel):
         self._page.addStretch()  # below a plot that needs less
         scroll = scrolled(inside)
         scroll.setMinimumHeight(260)
-        choices = (view.choice for view in self.views if view.choice is not None)
         first = in_row((self.which, 1), self.save_button)
-        stack(self, first, *choices, (scroll, 1), self.hint, self.jobs, margins=True)
+        stack(self, first, *self.choices.values(), (scroll, 1), self.hint, self.jobs, margins=True)
 
     @property
     def view(self) -> PlotView:
@@ -71,9 +71,8 @@ class PlotsPanel(DockPanel):
         self.empty.setVisible(bool(reason))
         self.save_button.setEnabled(not reason)
         self.hint.setText("" if reason else view.hint)
-        for one in self.views:
-            if one.choice is not None:
-                one.choice.setVisible(one is view and self.session.case is not None)
+        for one, box in self.choices.items():
+            box.setVisible(one is view and self.session.case is not None)
         canvas = None if reason else self._canvas(view)
         for each in self.canvases.values():
             each.setVisible(each is canvas)
@@ -105,7 +104,6 @@ class PlotsPanel(DockPanel):
         self.refresh()
 
     def _on_sets(self) -> None:
-        for view in self.views:
-            if view.choice is not None:
-                view.choice.list_sets()
+        for box in self.choices.values():
+            box.list_sets()
         self.refresh()
