@@ -197,12 +197,8 @@ def test_hover_click_selection_and_regions_are_of_the_spot_under_the_mouse(known
     np.testing.assert_allclose(ring.data_to_world(ring.data[0]), case.xy[7, ::-1] * 0.5)
     session.select([3, 4])
     assert len(ring.data) == 4
-    alpha = {spot: layer.data[tuple(np.rint(layer.world_to_data(case.xy[spot, ::-1] * 0.5)).astype(int))][3]
-             for spot in (3, 5)}  # fmt: skip
-    assert alpha[3] == 255
-    assert alpha[5] < 100
     session.select([])
-    assert len(np.unique(layer.data[..., 3])) == 2
+    assert not len(ring.data)
 
 
 @pytest.mark.usefixtures("as_picture")

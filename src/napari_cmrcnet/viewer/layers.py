@@ -205,7 +205,7 @@ class SectionLayers:
     def _draw_selection(self) -> None:
         if self.session.selected.size and not self.groups.rings:
             self._rearrange()
-        self.groups.mark()
+        self.groups.draw_rings()
 
     def _on_resized(self, _event: Any) -> None:
         """Arrange the cells as they fit the canvas now; a section that is seen whole stays so."""

@@ -4,7 +4,7 @@ For another gene a Points layer computes and uploads a hundred bytes and more a 
 pixel's colour, and the number of spots plays no part when the camera moves.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from napari_cmrcnet.viewer.raster import raster_of
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
 
-PALE = 0.25  # opacity of the others where several spots are selected
 OF_ALL_LAYERS = ("opacity", "blending", "name", "metadata", "scale", "units", "axis_labels")
 
 
@@ -46,7 +45,6 @@ class SpotImage(Image):
     def __init__(self, case: "Case", settings: Mapping[str, Any]) -> None:
         self._case, self._size, self._symbol = case, np.float64(settings["size"]), settings["symbol"]
         self._rgba = np.zeros((len(case), 4), np.uint8)
-        self._selected: set[int] = set()
         self._cut: npt.NDArray[np.bool_] | None = None  # the spots that clipping planes cut off
         self.features: Mapping[str, Any] = {}
         limits, colormap = settings["face_contrast_limits"], settings["face_colormap"]
@@ -113,13 +111,6 @@ class SpotImage(Image):
         self._set_raster()
         self._draw()
 
-    def paler_but(self, spots: Iterable[int]) -> None:
-        """Make all spots but these paler, where they are several."""
-        several = len(self._selected) > 1
-        self._selected = set(spots)
-        if several or len(self._selected) > 1:
-            self._draw()
-
     @property
     def experimental_clipping_planes(self) -> Any:
         """Planes beyond which spots are not drawn; napari itself clips no picture in two dimensions."""
@@ -170,14 +161,9 @@ class SpotImage(Image):
 
     def _draw(self) -> None:
         raster, rgba = self._raster, self._rgba
-        if len(self._selected) > 1 or self._cut is not None:
-            rgba = rgba.copy()
         if self._cut is not None:
+            rgba = rgba.copy()
             rgba[self._cut, 3] = 0
-        if len(self._selected) > 1:
-            others = np.ones(len(rgba), bool)
-            others[list(self._selected)] = False
-            rgba[others, 3] = PALE * rgba[others, 3]
         picture = self.data
         if picture.shape[:2] != raster.spots.shape:
             picture = np.empty((*raster.spots.shape, 4), np.uint8)

@@ -156,13 +156,6 @@ class ViewGroups:
         show_legends(layer)
         self._drawn.pop(view, None)
 
-    def mark(self) -> None:
-        """Ring the selected spots; in a picture of very many, the others are paler where there are several."""
-        self.draw_rings()
-        for layer in self.points.values():
-            if hasattr(layer, "paler_but"):
-                layer.paler_but(self.session.selected)
-
     def draw_rings(self) -> None:
         """Let the rings be where and as large as they are now."""
         case = self.session.case
