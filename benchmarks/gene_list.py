@@ -60,7 +60,7 @@ class Ours:
 
     def sort(self, descending: bool) -> None:
         """Sort by PCC."""
-        from napari_cmrcnet.widgets.gene_model import Column
+        from napari_cmrcnet.viewer.gene_list import Column
 
         self.panel.model.sort(Column.PCC, order(descending))
 

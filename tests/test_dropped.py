@@ -24,12 +24,12 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.viewer.gene_list import Column
 from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.region_layer import REGIONS
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import find_panel
-from napari_cmrcnet.widgets.gene_model import Column
 from napari_cmrcnet.widgets.jobs import JobBar
 from test_spatialdata_store import xenium as make_store
 from test_xenium import make_xenium, write_image

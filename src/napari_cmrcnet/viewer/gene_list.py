@@ -1,6 +1,7 @@
 """Gene list: what is known of every gene of a case, and which genes a list shows in which order."""
 
 from collections.abc import Mapping
+from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,21 +23,29 @@ if TYPE_CHECKING:
 
 Bools = npt.NDArray[np.bool_]
 
-_COLUMNS = {
-    "pcc": "pcc",
-    "low": "low",
-    "high": "high",
-    "partial": "partial_pcc",
-    "spearman": "spearman",
-    "found": "spots_found",
-}  # of what the scores bring, the column of their table
-
 SETS = ("HEG", "HVG", "markers")
-SORTS = ("ticked", "gene", "expected", "pcc", "low", "partial", "spearman", "found", "measured", "predicted", "sets")
-OF_SCORES = frozenset(SORTS) - {"ticked", "gene", "expected", "measured", "predicted"}
-"""What is sorted by that scores bring."""
 
 
+class Column(IntEnum):
+    """The columns of the list. Most are called as what of `GeneList` they show, and are sorted by."""
+
+    TICKED = 0
+    GENE = 1
+    EXPECTED = 2
+    PCC = 3
+    INTERVAL = 4
+    PARTIAL_PCC = 5
+    SPEARMAN = 6
+    SPOTS_FOUND = 7
+    MEASURED = 8
+    PREDICTED = 9
+    SETS = 10
+
+
+OF_BOTH = (Column.PCC, Column.INTERVAL, Column.PARTIAL_PCC, Column.SPEARMAN, Column.SPOTS_FOUND)
+"""Columns that scores bring: they need what was measured and what is predicted."""
+
+PANEL = "Panel "  # before the name of one, among `GeneList.filters`
 NORMALISED = "Values as in the file: normalised already."
 
 
@@ -52,10 +61,8 @@ class GeneList:
 
     Attributes
     ----------
-    pcc, low, high : float64 (genes,)
-        Correlation and its interval; NaN where undefined or not known yet.
-    partial, spearman, found : float64 (genes,)
-        Partial correlation given depth, Spearman's, and at how many spots a gene was found; NaN likewise.
+    pcc, low, high, partial_pcc, spearman, spots_found : float64 (genes,)
+        As in the table of the scores; NaN where undefined or not known yet.
     over, among : str
         In words, the spots that count and the genes that HEG and HVG are ranked among; "" while nothing is scored.
     expected : float64 (genes,)
@@ -72,10 +79,12 @@ class GeneList:
         Means over the spots that count, NaN where not measured or not predicted.
     ticked : bool (genes,)
         Chosen for a panel.
-    scored : bool
-        Whether correlations are known.
+    scores : Scores or None
+        What is known of them.
     sets : mapping of str to bool (genes,)
         Which genes are of HEG, HVG and the markers.
+    sort : (Column, bool)
+        By what the list is sorted, and whether the largest comes first.
     rows : intp (listed,)
         The listed genes in their order.
     aliases : mapping of int to str
@@ -108,18 +117,18 @@ class GeneList:
         if case.panel is not None:
             self.sets["markers"] = self.members(case.panel)
         self._panel = np.zeros(n, bool)
-        self.scored = self._complete = False
-        self.pcc, self.low, self.high, self.partial, self.spearman, self.found = np.full((6, n), np.nan)
-        self.over = self.among = self._of_scores = ""
-        self._undefined: dict[int, str] = {}
+        self.scores: Scores | None = None
+        self.pcc, self.low, self.high, self.partial_pcc, self.spearman, self.spots_found = np.full((6, n), np.nan)
+        self.over = self.among = ""
+        self._undefined = np.full(n, "", object)
         if prediction is None:
             self.among = "among all measured genes"
             self.sets |= {name: self.members(Panel(name, genes)) for name, genes in case.measured_sets.items()}
         self.rows = np.arange(n)
         self.aliases: Mapping[int, str] = {}
-        self.sort = ("measured" if self.any_measured else "expected" if self.expects else "predicted", True)
+        known = Column.EXPECTED if self.expects else Column.PREDICTED
+        self.sort = (Column.MEASURED if self.any_measured else known, True)
         self._sorted_by_user = False
-        self._sorted: npt.NDArray[np.intp] | None = None
         if scores is not None:
             self.set_scores(scores)
 
@@ -139,7 +148,8 @@ class GeneList:
     @property
     def scores_due(self) -> bool:
         """Whether correlations, or their intervals, could be known and are not."""
-        return self.any_measured and self.any_predicted and not self._complete
+        complete = self.scores is not None and (bool(self.scores.replicates) or not self.n_correlated)
+        return self.any_measured and self.any_predicted and not complete
 
     @property
     def ticked_symbols(self) -> tuple[str, ...]:
@@ -148,30 +158,18 @@ class GeneList:
 
     def set_scores(self, scores: "Scores") -> None:
         """Take correlations, intervals and sets."""
-        import pandas as pd
-
-        rows = scores.table.index.get_indexer(pd.Index(self.names.symbols))
-        columns = np.flatnonzero(rows >= 0)
-        table = scores.table.iloc[rows[columns]]
-        for name, column in _COLUMNS.items():
-            getattr(self, name)[columns] = table[column].to_numpy()
-        for name, members in self.sets.items():
-            members[columns] = table[name].to_numpy()
-        reasons = table["undefined"].to_numpy()
-        self._undefined = {int(columns[row]): str(reasons[row]) for row in np.flatnonzero(reasons != "")}
-        self.scored = True
-        self._complete = bool(scores.replicates) or not self.n_correlated
+        table = scores.table.reindex(self.names.symbols)
+        for name in ("pcc", "low", "high", "partial_pcc", "spearman", "spots_found"):
+            setattr(self, name, table[name].to_numpy(np.float64))
+        self.sets |= {name: table[name].eq(True).to_numpy() for name in ("HEG", "HVG")}
+        self._undefined = table["undefined"].fillna("").to_numpy()
+        self.scores, self._trusts = scores, {}
         self.over = spots_in_words(scores.spots, len(scores.scored))
         self.among = AMONG[scores.definition]
-        self._of_scores = " ".join(score_notes([scores]))
-        self._trusts = {}
-        self._sorted = None
 
-    def set_panel(self, panel: "Panel | None") -> None:
+    def set_panel(self, panel: "Panel") -> None:
         """Choose the panel whose genes are named among the sets."""
-        self.panel_name = "" if panel is None else panel.name
-        self._panel = self.members(panel) if panel is not None else np.zeros(len(self), bool)
-        self._sorted = None
+        self.panel_name, self._panel = panel.name, self.members(panel)
 
     def members(self, panel: "Panel") -> Bools:
         """Return which genes are of a panel."""
@@ -179,11 +177,23 @@ class GeneList:
         inside[self.names.known(panel.genes)] = True
         return inside
 
+    def filters(self, panels: "Mapping[str, Panel]") -> dict[str, Bools | None]:
+        """Return the genes that can be told apart by now, by what a user calls them; None stands for all."""
+        found: dict[str, Bools | None] = {"All genes": None}
+        if self.any_measured and self.any_predicted:
+            found["Measured genes"] = self.is_measured
+        if self.sets["HEG"].any():
+            found |= {"HEG: the 50 most expressed": self.sets["HEG"], "HVG: the 50 most variable": self.sets["HVG"]}
+        if self.sets["markers"].any():
+            found["Markers of the checkpoint"] = self.sets["markers"]
+        found["Ticked genes"] = self.ticked
+        return found | {f"{PANEL}{name}": self.members(panel) for name, panel in panels.items()}
+
     def reason(self, column: int) -> str:
         """Return why a gene's correlation is undefined, ``""`` where it is not, or not known yet."""
         if column >= self._n_predicted:
             return NOT_PREDICTED
-        return self._undefined.get(column, "") if self.is_measured[column] else NOT_MEASURED
+        return str(self._undefined[column]) if self.is_measured[column] else NOT_MEASURED
 
     def trust(self, column: int) -> Trust:
         """Return how far the prediction of a gene can be trusted, as the title says it when the gene is shown."""
@@ -201,7 +211,9 @@ class GeneList:
         return [*sets, self.panel_name] if chosen else sets
 
     def arrange(self, text: str, only: Bools | None = None) -> None:
-        """List the genes that a text finds, or all, of those that are allowed; better matches come first.
+        """List the genes that a text finds, or all, of those that are allowed.
+
+        Better matches come first; among them, before an order is chosen, the markers. What is not known comes last.
 
         Parameters
         ----------
@@ -210,39 +222,27 @@ class GeneList:
         only : bool (genes,), optional
             Which may be listed.
         """
-        rows, self.aliases = self._in_order(), {}
-        if only is not None:
-            rows = rows[only[rows]]
+        matches, self.aliases = np.zeros(len(self), np.uint8), {}
         if text.strip():
             matches, self.aliases = self.names.search(text)
-            rows = rows[matches[rows] < Match.NONE]
-            rows = rows[np.argsort(matches[rows], kind="stable")]
-        self.rows = rows
+        found = matches < Match.NONE
+        rows = np.flatnonzero(found if only is None else found & only)
+        column, descending = self.sort
+        values = self._values(column)[rows]
+        last = np.zeros(len(rows)) if self._sorted_by_user else ~self.sets["markers"][rows]
+        self.rows = rows[np.lexsort((-values if descending else values, last, matches[rows]))]
 
-    def sort_by(self, key: str, descending: bool) -> None:
-        """Choose the order of the list: by one of `SORTS`; call `arrange` after it. What is not known comes last.
+    def sort_by(self, column: Column, descending: bool) -> None:
+        """Choose the order of the list; call `arrange` after it."""
+        self.sort, self._sorted_by_user = (column, descending), True
 
-        Before an order is chosen, the markers come first.
-        """
-        self.sort, self._sorted, self._sorted_by_user = (key, descending), None, True
-
-    def _in_order(self) -> npt.NDArray[np.intp]:
-        if self._sorted is None or self.sort[0] == "ticked":
-            key, descending = self.sort
-            values = self._values(key)
-            rows = np.argsort(-values if descending else values, kind="stable")  # NaN last in both ways
-            if not self._sorted_by_user:  # what most users look for comes first
-                rows = rows[np.argsort(~self.sets["markers"][rows], kind="stable")]
-            self._sorted = rows
-        return self._sorted
-
-    def _values(self, key: str) -> npt.NDArray[np.float64]:
-        if key == "gene":
+    def _values(self, column: Column) -> npt.NDArray[np.float64]:
+        if column == Column.GENE:
             return self._alphabetical
-        if key == "sets":
+        if column == Column.SETS:
             members = np.array([*self.sets.values(), self._panel], np.float64)
             return np.asarray(2.0 ** np.arange(len(members)) @ members)
-        return np.asarray(getattr(self, key), np.float64)
+        return np.asarray(self.low if column == Column.INTERVAL else getattr(self, column.name.lower()), np.float64)
 
     def status(self, text: str) -> str:
         """Say in a line how many genes there are and are listed, and what a text was searched as."""
@@ -254,7 +254,7 @@ class GeneList:
         meant = [symbol for symbol in symbols_of(text) if self.names.column(symbol) is not None]
         line = f"{text} → {', '.join(meant)}. " if meant else ""
         line += f"{total:,} genes"
-        if self.scored:
+        if self.scores is not None:
             line += f", PCC of {self.n_correlated:,} over {self.over}"
         return line + (f"; {listed:,} shown" if listed < total else "")
 
@@ -274,9 +274,9 @@ class GeneList:
                 return said
             trusted = trust_in_genes(self._prediction).removesuffix(".")
             return f"{said} Trust in the genes: {trusted}. Expected PCC: the mean over {self.expected_over}."
-        if not self.scores_due:
-            return self._of_scores
-        what = "intervals" if self.scored else "PCC of all genes"
+        if self.scores is not None and not self.scores_due:
+            return " ".join(score_notes([self.scores]))
+        what = "intervals" if self.scores is not None else "PCC of all genes"
         return f"The {what} are {'being computed and appear here' if scoring else 'not computed'}."
 
     @cached_property

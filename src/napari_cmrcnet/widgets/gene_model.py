@@ -1,6 +1,5 @@
 """The table of genes for Qt: 36,000 rows without a stutter, since only those in sight are ever made into text."""
 
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -8,37 +7,20 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
 
 from napari_cmrcnet.retrieval.trust import TRUSTS
 from napari_cmrcnet.sections.gene_aliases import aliases_by_symbol
-from napari_cmrcnet.viewer.gene_list import SORTS, GeneList
-
-
-class Column(IntEnum):
-    """The columns, in the order of `gene_list.SORTS`."""
-
-    TICK = 0
-    GENE = 1
-    EXPECTED = 2
-    PCC = 3
-    INTERVAL = 4
-    PARTIAL = 5
-    SPEARMAN = 6
-    FOUND = 7
-    MEASURED = 8
-    PREDICTED = 9
-    SETS = 10
-
+from napari_cmrcnet.viewer.gene_list import Column, GeneList
 
 # Made once: Qt asks for them at every cell that it draws.
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _NUMBERS = tuple(column for column in Column if Column.EXPECTED <= column <= Column.PREDICTED)
-_TITLES = ("", "Gene", "Exp", "PCC", "95 %", "Part", "Spear", "Spots", "Meas", "Pred", "Sets")
+TITLES = ("", "Gene", "Exp", "PCC", "95 %", "Part", "Spear", "Spots", "Meas", "Pred", "Sets")
 NAMES = {
     Column.EXPECTED: "Expected PCC",
     Column.PCC: "PCC",
     Column.INTERVAL: "95 % interval of the PCC",
-    Column.PARTIAL: "Partial PCC, given depth",
+    Column.PARTIAL_PCC: "Partial PCC, given depth",
     Column.SPEARMAN: "Spearman's correlation",
-    Column.FOUND: "Spots where it was found",
+    Column.SPOTS_FOUND: "Spots where it was found",
     Column.MEASURED: "Mean measured",
     Column.PREDICTED: "Mean predicted",
     Column.SETS: "Sets",
@@ -110,10 +92,10 @@ class GeneModel(QAbstractTableModel):
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Choose the order; whoever hears of it has the genes arranged again."""
-        chosen = (SORTS[column], order == Qt.SortOrder.DescendingOrder)
+        chosen = (Column(column), order == Qt.SortOrder.DescendingOrder)
         if self.genes is not None and self.genes.sort != chosen:
             self.genes.sort_by(*chosen)
-            self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(_TITLES) - 1)
+            self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(TITLES) - 1)
             self.sort_changed.emit()
 
     def refresh(self) -> None:
@@ -139,7 +121,7 @@ class GeneModel(QAbstractTableModel):
         assert self.genes is not None
         column = self.genes.rows[row]
         self.genes.ticked[column] ^= True
-        self.dataChanged.emit(self.index(row, Column.TICK), self.index(row, Column.TICK))
+        self.dataChanged.emit(self.index(row, Column.TICKED), self.index(row, Column.TICKED))
         self.ticks_changed.emit()
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's name and default
@@ -148,11 +130,11 @@ class GeneModel(QAbstractTableModel):
 
     def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's name and default
         """Return the number of columns."""
-        return 0 if parent.isValid() else len(_TITLES)
+        return 0 if parent.isValid() else len(TITLES)
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
         """Return what can be done with a cell; a screen reader says of what can be ticked that it is not."""
-        ticked = Qt.ItemFlag.ItemIsUserCheckable if index.column() == Column.TICK else Qt.ItemFlag.NoItemFlags
+        ticked = Qt.ItemFlag.ItemIsUserCheckable if index.column() == Column.TICKED else Qt.ItemFlag.NoItemFlags
         return super().flags(index) | ticked
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -166,7 +148,7 @@ class GeneModel(QAbstractTableModel):
                 return _text(genes, gene, column)
             case Qt.ItemDataRole.TextAlignmentRole:
                 return _RIGHT if column in _NUMBERS else None
-            case Qt.ItemDataRole.CheckStateRole if column == Column.TICK:
+            case Qt.ItemDataRole.CheckStateRole if column == Column.TICKED:
                 return Qt.CheckState.Checked if genes.ticked[gene] else Qt.CheckState.Unchecked
             case Qt.ItemDataRole.ToolTipRole:
                 return _tip(genes, gene)
@@ -184,7 +166,7 @@ class GeneModel(QAbstractTableModel):
             return None
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return _TITLES[section] + self._arrow(section)
+                return TITLES[section] + self._arrow(section)
             case Qt.ItemDataRole.ToolTipRole:
                 return self._tip(section)
             case Qt.ItemDataRole.InitialSortOrderRole:
@@ -197,7 +179,7 @@ class GeneModel(QAbstractTableModel):
     def _tip(self, section: int) -> str:
         genes = self.genes
         tip = _TIPS[section]
-        if genes is not None and genes.scored:
+        if genes is not None and genes.scores is not None:
             here = {int(Column.PCC): f" Here {genes.over}.", int(Column.SETS): f" Both are ranked {genes.among}."}
             tip += here.get(section, "")
         if genes is not None and genes.expects and section == Column.EXPECTED:
@@ -206,7 +188,7 @@ class GeneModel(QAbstractTableModel):
 
     def _arrow(self, section: int) -> str:
         """Return the sign of the order behind the title of the column that sorts; napari's covers the title."""
-        if self.genes is None or SORTS[section] != self.genes.sort[0]:
+        if self.genes is None or section != self.genes.sort[0]:
             return ""
         return "▾" if self.genes.sort[1] else "▴"
 
@@ -217,15 +199,13 @@ def _text(genes: GeneList, gene: int, column: int) -> str:
             alias = genes.aliases.get(gene)
             return genes.names.symbols[gene] + (f" ({alias})" if alias else "")
         case Column.EXPECTED:
-            value = genes.expected[gene]
-            return _marked(genes, gene, "" if np.isnan(value) else number(value), bool(np.isnan(genes.pcc[gene])))
+            return _marked(genes, gene, number(genes.expected[gene]), bool(np.isnan(genes.pcc[gene])))
         case Column.PCC | Column.INTERVAL:
             return _correlation(genes, gene, column)
-        case Column.PARTIAL | Column.SPEARMAN | Column.MEASURED | Column.PREDICTED:
-            value = getattr(genes, SORTS[column])[gene]
-            return "" if np.isnan(value) else number(value)
-        case Column.FOUND:
-            return "" if np.isnan(genes.found[gene]) else f"{genes.found[gene]:,.0f}"
+        case Column.PARTIAL_PCC | Column.SPEARMAN | Column.MEASURED | Column.PREDICTED:
+            return number(getattr(genes, Column(column).name.lower())[gene])
+        case Column.SPOTS_FOUND:
+            return "" if np.isnan(genes.spots_found[gene]) else f"{genes.spots_found[gene]:,.0f}"
         case Column.SETS:
             return ", ".join(genes.sets_of(gene))
         case _:
@@ -236,7 +216,7 @@ def _correlation(genes: GeneList, gene: int, column: int) -> str:
     if reason := genes.reason(gene):
         short = reason.removesuffix(" spots") if reason.startswith("found at") else reason
         return short if column == Column.INTERVAL else ""
-    if not genes.scored:
+    if genes.scores is None:
         return "…"
     if column == Column.PCC:
         return _marked(genes, gene, number(genes.pcc[gene]), True)
@@ -253,8 +233,8 @@ def _marked(genes: GeneList, gene: int, said: str, marked: bool) -> str:
 
 
 def number(value: float) -> str:
-    """Return two decimals, with a minus sign as long as a digit is wide."""
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: no minus before zero
+    """Return two decimals, with a minus sign as long as a digit is wide; "" for NaN, which is not known."""
+    return "" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: no minus before zero
 
 
 def _tip(genes: GeneList, gene: int) -> str:
@@ -264,8 +244,8 @@ def _tip(genes: GeneList, gene: int) -> str:
         lines.append(f"Also called {', '.join(names)}.")
     if reason := genes.reason(gene):
         lines.append(_REASONS.get(reason, f"It has no score: {reason}; at least 10 are needed."))
-    elif not np.isnan(genes.found[gene]):
-        lines.append(f"Found at {genes.found[gene]:,.0f} spots; the PCC is over {genes.over}.")
+    elif not np.isnan(genes.spots_found[gene]):
+        lines.append(f"Found at {genes.spots_found[gene]:,.0f} spots; the PCC is over {genes.over}.")
     trust = genes.trust(gene)
     lines += [f"Trust: {trust.word}."] if trust.word else []
     lines += [f"• {text}" for text in trust.reasons]

@@ -1,43 +1,26 @@
 """The table of genes on the screen: walked with the arrow keys, ticked with the space bar, sorted by its titles."""
 
-from functools import partial
+from qtpy.QtCore import QModelIndex, Qt, Signal
+from qtpy.QtGui import QAction, QKeyEvent, QPainter, QPalette, QResizeEvent, QShowEvent
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QStyledItemDelegate, QStyleOptionViewItem, QTableView
 
-from qtpy.QtCore import QModelIndex, QPoint, Qt, Signal
-from qtpy.QtGui import QKeyEvent, QPainter, QPalette, QResizeEvent, QShowEvent
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QMenu,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QTableView,
-)
-
-from napari_cmrcnet.viewer.gene_list import SORTS
-from napari_cmrcnet.widgets.gene_model import INITIALS, NAMES, REASON, Column, GeneModel
+from napari_cmrcnet.viewer.gene_list import OF_BOTH, Column
+from napari_cmrcnet.widgets.gene_model import INITIALS, NAMES, REASON, TITLES, GeneModel
 from napari_cmrcnet.widgets.remember import recall, remember
 
-_SAMPLES = (
-    "",
-    "MMMMM",
-    "● −0.00",
-    "● −0.00",
-    "−0.00…−0.00",
-    "−0.00",
-    "Spear▾",
-    "Spots▾",
-    "Meas▾",
-    "Pred▾",
-    "EVM",
-)  # text of the usual width
+_USUAL = {
+    Column.GENE: "MMMMM",
+    Column.EXPECTED: "● −0.00",
+    Column.PCC: "● −0.00",
+    Column.INTERVAL: "−0.00…−0.00",
+    Column.SETS: "EVM",
+}  # text of the usual width, where it is not that of the title
 _PADDING = 8
 # napari's own boxes cannot be seen in its dark theme; this grey is seen on both.
 _BOXES = "QTableView::indicator {border: 1px solid #888; border-radius: 2px; width: 10px; height: 10px}"
 _TICKED = "QTableView::indicator:checked {background: #4a6cd4; image: url(theme_dark:/check.svg)}"
 
-
-_OF_BOTH = (Column.PCC, Column.INTERVAL, Column.PARTIAL, Column.SPEARMAN, Column.FOUND)  # need measured and predicted
-_SELDOM = (Column.PARTIAL, Column.SPEARMAN, Column.FOUND)  # hidden until they are asked for
+_SELDOM = (Column.PARTIAL_PCC, Column.SPEARMAN, Column.SPOTS_FOUND)  # hidden until they are asked for
 
 
 def _key(column: Column) -> str:
@@ -46,10 +29,6 @@ def _key(column: Column) -> str:
 
 class _Reason(QStyledItemDelegate):
     """Writes why there is no correlation across the columns of the correlation and its interval, slanted and pale."""
-
-    def __init__(self, table: QTableView) -> None:
-        super().__init__(table)
-        self._table = table
 
     def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
         """Change the font and the colour of the text."""
@@ -64,7 +43,7 @@ class _Reason(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Draw the cell, from the left edge of the column before it if it holds a reason."""
         if index.data(REASON):
-            option.rect.setLeft(option.rect.left() - self._table.columnWidth(Column.PCC))  # 0 where it is hidden
+            option.rect.setLeft(option.rect.left() - self.parent().columnWidth(Column.PCC))  # 0 where it is hidden
         super().paint(painter, option, index)
 
 
@@ -116,10 +95,13 @@ class GeneTable(QTableView):
         columns.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         columns.setStretchLastSection(True)
         columns.setMinimumSectionSize(24)
-        columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        columns.customContextMenuRequested.connect(self._choose_columns)
+        columns.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        for column, name in NAMES.items():
+            action = QAction(name, columns)
+            action.setCheckable(True)
+            action.triggered.connect(lambda shown, column=column: self.choose_column(column, shown))
+            columns.addAction(action)
         self._usual: list[int] = []
-        self.hide_columns()
 
     def reset(self) -> None:
         """Lay the new rows out at once: Qt would do it after it has drawn them, and draw them again."""
@@ -131,7 +113,8 @@ class GeneTable(QTableView):
         super().showEvent(event)
         if not self._usual:
             self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
-            self._usual = [max(self.fontMetrics().horizontalAdvance(text), 16) + _PADDING for text in _SAMPLES]
+            texts = [_USUAL.get(column, f"{TITLES[column]}▾") for column in Column]
+            self._usual = [max(self.fontMetrics().horizontalAdvance(text), 16) + _PADDING for text in texts]
             for column, width in enumerate(self._usual):
                 self.setColumnWidth(column, width)
         self._share()
@@ -155,46 +138,32 @@ class GeneTable(QTableView):
         """Mark the column that the list is sorted by."""
         genes = self.genes.genes
         if genes is not None:
-            key, descending = genes.sort
+            column, descending = genes.sort
             order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
-            self.horizontalHeader().setSortIndicator(SORTS.index(key), order)
-
-    def _is_known(self, column: Column) -> bool:
-        genes = self.genes.genes
-        if genes is None:
-            return column != Column.EXPECTED
-        if column in _OF_BOTH:
-            return genes.any_measured and genes.any_predicted
-        known = {Column.EXPECTED: genes.expects, Column.MEASURED: genes.any_measured}
-        return {**known, Column.PREDICTED: genes.any_predicted}.get(column, True)
-
-    def column_menu(self) -> QMenu:
-        """Return a menu of the columns, ticked where they are shown."""
-        menu = QMenu(self)
-        for column, name in NAMES.items():
-            if self._is_known(column):
-                action = menu.addAction(name)
-                action.setCheckable(True)
-                action.setChecked(not self.isColumnHidden(column))
-                action.toggled.connect(partial(self.choose_column, column))
-        return menu
+            self.horizontalHeader().setSortIndicator(column, order)
 
     def choose_column(self, column: Column, shown: bool) -> None:
         """Show a column or hide it, today and from now on."""
         remember({_key(column): shown})
         self.hide_columns()
 
-    def _choose_columns(self, at: QPoint) -> None:
-        menu = self.column_menu()
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self.horizontalHeader().mapToGlobal(at))
-
     def hide_columns(self) -> None:
         """Hide the columns that the user does not want, and those that need what the case does not have."""
-        for column in NAMES:
-            scored = self.genes.genes is None or self.genes.genes.any_measured  # the PCC itself is known
-            seldom = column in _SELDOM or (column == Column.EXPECTED and scored)
-            self.setColumnHidden(column, not recall(_key(column), not seldom) or not self._is_known(column))
+        genes = self.genes.genes
+        if genes is None:
+            return
+        seldom = (*_SELDOM, Column.EXPECTED) if genes.any_measured else _SELDOM  # the PCC itself is known
+        known = dict.fromkeys(OF_BOTH, genes.any_measured and genes.any_predicted) | {
+            Column.EXPECTED: genes.expects,
+            Column.MEASURED: genes.any_measured,
+            Column.PREDICTED: genes.any_predicted,
+            Column.SETS: True,
+        }
+        for column, action in zip(NAMES, self.horizontalHeader().actions(), strict=True):
+            shown = known[column] and recall(_key(column), column not in seldom)
+            action.setVisible(known[column])
+            action.setChecked(shown)
+            self.setColumnHidden(column, not shown)
         self._share()
 
     def keyboardSearch(self, search: str) -> None:  # noqa: N802 - Qt's name
@@ -203,7 +172,7 @@ class GeneTable(QTableView):
 
     def _on_click(self, index: QModelIndex) -> None:
         """Tick by a click anywhere in the cell."""
-        if index.column() == Column.TICK:
+        if index.column() == Column.TICKED:
             self.genes.toggle(index.row())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name

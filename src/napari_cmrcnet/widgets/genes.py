@@ -1,6 +1,6 @@
 """The Genes panel: every gene with its scores, found by name, walked through with the arrow keys."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt
 from qtpy.QtGui import QKeySequence
@@ -8,9 +8,9 @@ from qtpy.QtWidgets import QLineEdit
 
 from napari_cmrcnet.retrieval.trust import NOTHING
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.viewer.gene_list import OF_SCORES, GeneList
+from napari_cmrcnet.viewer.gene_list import OF_BOTH, PANEL, Bools, Column, GeneList
 from napari_cmrcnet.widgets.dock_panel import DockPanel
-from napari_cmrcnet.widgets.gene_model import Column, GeneModel
+from napari_cmrcnet.widgets.gene_model import GeneModel
 from napari_cmrcnet.widgets.gene_panels import PanelRow
 from napari_cmrcnet.widgets.gene_table import GeneTable
 from napari_cmrcnet.widgets.messages import HOW_TO_BEGIN, told
@@ -19,11 +19,9 @@ from napari_cmrcnet.widgets.parts import button, choice, fill_choice, label, sho
 
 if TYPE_CHECKING:
     import napari
-    import numpy as np
 
 AFTER_MS = 60  # from the last letter typed to the list of what it finds
 EMPTY = f"There are no genes yet. {HOW_TO_BEGIN}"
-_PANEL = "panel "  # before the name of a panel, as the data of an entry of the filter
 
 
 class GenesPanel(DockPanel):
@@ -33,6 +31,7 @@ class GenesPanel(DockPanel):
         super().__init__(napari_viewer)
         self.model = GeneModel(self)
         self._wanted = ""
+        self._allowed: dict[str, Bools | None] = {}  # by what the filter calls them, see `GeneList.filters`
         self._show_soon = timer(self, 0, self._show_wanted)
         self._search_soon = timer(self, AFTER_MS, self._list_again)
         self._build()
@@ -99,7 +98,7 @@ class GenesPanel(DockPanel):
             return
         genes.set_scores(self.session.scores)
         self._fill_filter()
-        if genes.sort[0] in OF_SCORES or self.filter.currentData() in ("HEG", "HVG"):
+        if genes.sort[0] in (*OF_BOTH, Column.SETS) or self.filter.currentText().startswith(("HEG", "HVG")):
             self._arrange()
         else:
             self.model.refresh()
@@ -117,49 +116,31 @@ class GenesPanel(DockPanel):
 
     def _on_panel(self) -> None:
         genes = self.model.genes
-        if genes is not None and genes.sort[0] == "sets":
+        if genes is not None and genes.sort[0] == Column.SETS:
             self._arrange()
         else:
             self.model.refresh()
 
     def _fill_filter(self) -> None:
         """Offer what can be told apart by now."""
-        genes, entries = self.model.genes, [("All genes", "all")]
-        if genes is not None:
-            entries += [("Measured genes", "measured")] if genes.any_measured and genes.any_predicted else []
-            if genes.sets["HEG"].any():
-                entries += [("HEG: the 50 most expressed", "HEG"), ("HVG: the 50 most variable", "HVG")]
-                self.filter.setToolTip(f"The genes in the list. HEG and HVG are ranked {genes.among}.")
-            entries += [("Markers of the checkpoint", "markers")] if genes.sets["markers"].any() else []
-            entries += [("Ticked genes", "ticked")]
-            entries += [(f"Panel {name}", _PANEL + name) for name in self.session.panels]
-        fill_choice(self.filter, entries, self.filter.currentData())
+        genes = self.model.genes
+        self._allowed = {"All genes": None} if genes is None else genes.filters(self.session.panels)
+        if genes is not None and genes.sets["HEG"].any():
+            self.filter.setToolTip(f"The genes in the list. HEG and HVG are ranked {genes.among}.")
+        fill_choice(self.filter, [(text, text) for text in self._allowed], self.filter.currentText())
 
     def _on_filter(self) -> None:
-        chosen = str(self.filter.currentData())
-        if chosen.startswith(_PANEL):
-            self.panels.choose(chosen.removeprefix(_PANEL))
+        chosen = self.filter.currentText()
+        if chosen.startswith(PANEL):
+            self.panels.choose(chosen.removeprefix(PANEL))
         self._list_again()
-
-    def _allowed(self, genes: GeneList) -> "np.ndarray[Any, np.dtype[np.bool_]] | None":
-        match self.filter.currentData():
-            case "measured":
-                return genes.is_measured
-            case "HEG" | "HVG" | "markers" as name:
-                return genes.sets[name]
-            case "ticked":
-                return genes.ticked
-            case str() as name if name.startswith(_PANEL):
-                return genes.members(self.session.panels[name.removeprefix(_PANEL)])
-            case _:
-                return None
 
     def _arrange(self) -> None:
         """List what the search, the filter and the sorting ask for; the current row stays with its gene."""
         self._search_soon.stop()
         genes = self.model.genes
         if genes is not None:
-            self.model.arrange(self.search.text(), self._allowed(genes))
+            self.model.arrange(self.search.text(), self._allowed[self.filter.currentText()])
             self.session.listed = genes.listed
         self._follow()
         self._say_status()
