@@ -146,7 +146,7 @@ def check_evidence(session: Session, panel: Any) -> None:
     genes = [shown.name] if shown.kind == "gene" else panel_genes(prediction, session.panels[shown.name])
     found = evidence(prediction, spot, genes)
     assert panel.header.text() == header_words(prediction, shown, found)
-    assert panel.pictures._neighbours == list(found.neighbours)
+    assert panel.pictures._neighbours == found.table.reset_index().to_dict("records")
     assert panel.neighbours.table is not None
     assert panel.neighbours.table["expression"].tolist() == found.table["expression"].tolist()
     pixels = patch_of(prediction, session.slide, spot)  # type: ignore[arg-type]

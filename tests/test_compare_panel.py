@@ -35,7 +35,7 @@ def computed(panel: ComparePanel, qtbot: Any) -> Any:
     panel.compute.click()
     qtbot.waitUntil(lambda: not panel.jobs.busy, timeout=WAIT)
     qtbot.waitUntil(panel.compute.isEnabled, timeout=WAIT)
-    return panel.model.table
+    return panel.model.table.set_index("gene")
 
 
 def test_genes_like_the_shown_one_come_first_and_a_click_shows_one(

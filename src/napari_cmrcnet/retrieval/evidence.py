@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -58,13 +57,6 @@ class Evidence:
     spread: float
     weighted: bool
     interval: tuple[float, float] | None
-
-    @cached_property
-    def neighbours(self) -> list[dict[str, Any]]:
-        """The rows of `table` with their ``rank``, each by the names of the columns."""
-        return [
-            {str(name): value for name, value in row.items()} for row in self.table.reset_index().to_dict("records")
-        ]
 
 
 def evidence(prediction: "Prediction", spot: int, genes: str | Sequence[str]) -> Evidence:

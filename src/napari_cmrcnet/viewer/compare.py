@@ -1,7 +1,7 @@
 """Genes that are like the shown one, and genes that differ between groups of spots. Free of Qt."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -108,26 +108,19 @@ def kinds_of(session: "Session") -> tuple[Kind, ...]:
     return () if shown is None else tuple(kind for kind in get_args(Kind) if kind in shown.maps)
 
 
-def _values(case: "Case", kind: Kind) -> tuple[tuple[str, ...], Callable[[slice], npt.ArrayLike]]:
+def _values(case: "Case", kind: Kind) -> tuple[tuple[str, ...], Callable[[slice], Any]]:
     """Return the genes that have values of a kind, and what returns those of a range of them.
 
     A prediction that hardly varies is NaN: its small differences are as clear-cut as others, and would come first.
     """
-    prediction = case.prediction
-    if kind == "predicted" and prediction is not None:
-        genes = prediction.genes
+    genes = case.measured_genes if kind == "measured" else case.genes
 
-        def that_vary(part: slice) -> npt.ArrayLike:
-            predicted = prediction.expression(genes[part])
-            predicted[:, ~vary(predicted)] = np.nan
-            return predicted
+    def of(part: slice) -> Any:
+        if kind == "measured":
+            return case.measured(genes[part])
+        assert case.prediction is not None
+        predicted = case.prediction.expression(genes[part])
+        predicted[:, ~vary(predicted)] = np.nan
+        return predicted
 
-        return genes, that_vary
-    measured = case.measured_genes
-
-    def of(part: slice) -> npt.ArrayLike:
-        values = case.measured(measured[part])
-        assert values is not None
-        return values
-
-    return measured, of
+    return genes, of

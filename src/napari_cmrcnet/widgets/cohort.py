@@ -217,7 +217,7 @@ class CohortPanel(DockPanel):
         ]
         known = [name for name in _TITLES if name in rows and (rows[name].notna() & (rows[name] != "")).any()]
         shown = [name for name in known if name != "row" and (source or name != "class")]
-        return rows.set_index("row")[["section", *shown]]
+        return rows[["row", *shown, "section"]]
 
     def _on_row(self, index: QModelIndex) -> None:
         if self.model.table is None:

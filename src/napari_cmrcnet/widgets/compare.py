@@ -112,7 +112,7 @@ class ComparePanel(DockPanel):
 
         def done(table: "pd.DataFrame") -> None:
             if self.session.case is case:  # else it is of another section
-                self.model.show(table)
+                self.model.show(table.reset_index())
                 which = " whose prediction varies" if kind == "predicted" else ""
                 self._about = f"{said}: {len(table):,} genes{which}."
                 self.warning.setText(warning)
@@ -126,9 +126,9 @@ class ComparePanel(DockPanel):
             return
         name = file_name(self._about.rpartition(":")[0])
         path = ask_where_to_save(self, "Save table", f"{name}.csv", "Table (*.csv)", "compare/folder")
-        self.jobs.write(path, lambda path: write_frame(path, table.reset_index()))
+        self.jobs.write(path, lambda path: write_frame(path, table))
 
     def _on_row(self, index: QModelIndex) -> None:
         if self.model.table is not None:
             with told(self.jobs.warn):
-                self.session.show(str(self.model.table.index[index.row()]))
+                self.session.show(str(self.model.table["gene"].iloc[index.row()]))

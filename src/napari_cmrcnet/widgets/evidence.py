@@ -4,7 +4,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QWidget
+from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.evaluation.shown import Shown, panel_genes
@@ -16,7 +16,7 @@ from napari_cmrcnet.widgets.frame_table import FrameModel
 from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.open_files import find_checkpoint
-from napari_cmrcnet.widgets.parts import button, label, scrolled, stack, table_of
+from napari_cmrcnet.widgets.parts import button, in_row, label, scrolled, stack, table_of
 from napari_cmrcnet.widgets.plot_views import NO_PREDICTION
 from napari_cmrcnet.widgets.section_shares import HUES, section_colours, show_shares
 
@@ -64,17 +64,12 @@ class EvidencePanel(DockPanel):
         self.content.hide()
         self.find_button.hide()
         inside = QWidget()
-        page = stack(inside, self.empty)
-        page.addWidget(self.find_button, 0, Qt.AlignmentFlag.AlignHCenter)
-        page.addWidget(self.content, 1)
-        page.addStretch(0)
+        stack(inside, self.empty, in_row(None, self.find_button, None), (self.content, 1)).addStretch(0)
         stack(self, (scrolled(inside), 1), self.jobs, margins=True)
 
     def _content(self) -> QWidget:
         self.own, self.header = QLabel(), label(rich=True, selectable=True)
-        top = QHBoxLayout()
-        top.addWidget(self.own, 0, Qt.AlignmentFlag.AlignTop)
-        top.addWidget(self.header, 1)
+        self.own.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.shares, self.note = label(rich=True), label()
         self.pictures, self.neighbours = PictureModel(self), FrameModel(TITLES, self)
         self.pictures.failed.connect(self.jobs.warn)
@@ -87,7 +82,7 @@ class EvidencePanel(DockPanel):
         self.tabs.addTab(self.table, "Table")
         self.tabs.setMinimumHeight(240)
         content = QWidget()
-        stack(content, top, self.shares, self.note, (self.tabs, 1))
+        stack(content, in_row(self.own, (self.header, 1)), self.shares, self.note, (self.tabs, 1))
         return content
 
     def show_now(self) -> None:
@@ -146,7 +141,7 @@ class EvidencePanel(DockPanel):
         show_shares(self.shares, found.by_section, colours)
         first = self.neighbours.table is None
         self.neighbours.titles = {**TITLES, "expression": (gene, *TITLES["expression"][1:])}
-        table = found.table[list(TITLES)[1:]].astype({"section": str, "patient": str})
+        table = found.table.reset_index()[list(TITLES)].astype({"section": str, "patient": str})
         self.neighbours.show(table.replace({"patient": {"": "not known"}}))
         if first:  # after that they are the user's to change
             self.table.resizeColumnsToContents()

@@ -66,7 +66,7 @@ class PictureModel(QAbstractListModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._neighbours: list[dict[str, Any]] = []
+        self._neighbours: list[dict[Any, Any]] = []
         self._thumbnails: Thumbnails | None = None
         self._colours: Mapping[str, str] = {}
         self._gene = ""
@@ -74,13 +74,13 @@ class PictureModel(QAbstractListModel):
         self._pixmaps: dict[int, QPixmap] = {}
 
     def show_evidence(
-        self, evidence: "Evidence | None", gene: str, thumbnails: "Thumbnails | None", colours: Mapping[str, str]
+        self, evidence: "Evidence", gene: str, thumbnails: "Thumbnails | None", colours: Mapping[str, str]
     ) -> None:
-        """Show other neighbours, or none.
+        """Show other neighbours.
 
         Parameters
         ----------
-        evidence : Evidence or None
+        evidence : Evidence
             Whose table is shown.
         gene : str
             What the expression is of.
@@ -90,7 +90,7 @@ class PictureModel(QAbstractListModel):
             Of the sections.
         """
         self.beginResetModel()
-        self._neighbours = [] if evidence is None else evidence.neighbours
+        self._neighbours = evidence.table.reset_index().to_dict("records")
         self._gene, self._thumbnails, self._colours = gene, thumbnails, colours
         self._pixmaps = {}
         self.endResetModel()

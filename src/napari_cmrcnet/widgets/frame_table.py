@@ -14,12 +14,12 @@ Titles = Mapping[str, tuple[str, str, str]]
 
 
 class FrameModel(QAbstractTableModel):
-    """A row a row of a data frame, of which the index is the first column.
+    """A row a row of a data frame.
 
     Parameters
     ----------
     titles : mapping of str to (str, str, str)
-        Of the columns that are shown, and of the index by its name.
+        Of the columns that are shown.
     parent : QObject, optional
         The panel.
 
@@ -31,7 +31,7 @@ class FrameModel(QAbstractTableModel):
         Which row of the frame that was given each row shows.
     """
 
-    grouped_by = ""  # a column whose groups stay together, the least first
+    grouped_by: tuple[str, ...] = ()  # columns whose groups stay together, the least first
 
     def __init__(self, titles: Titles, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -45,9 +45,8 @@ class FrameModel(QAbstractTableModel):
     def show(self, table: "pd.DataFrame | None") -> None:
         """Show another table, or none, in the order that was asked for last."""
         self.beginResetModel()
-        self._given = table
-        names = () if table is None else (table.index.name, *table.columns)
-        self._columns = [str(name) for name in names if name in self.titles]
+        self._given = None if table is None else table.reset_index(drop=True)
+        self._columns = [] if table is None else [str(name) for name in table if name in self.titles]
         self._arrange()
         self.endResetModel()
 
@@ -62,41 +61,32 @@ class FrameModel(QAbstractTableModel):
         self.layoutChanged.emit()
 
     def _arrange(self) -> None:
-        import pandas as pd
-
         self.table = self._given
-        self.rows = list(range(self.rowCount()))
-        if self.table is None:
-            return
-        if 0 <= self._by < len(self._columns):
-            name = self._columns[self._by]
-            values = self.table.index.to_series() if self._by == 0 else self.table[name]
-            ascending = self._order == Qt.SortOrder.AscendingOrder
-            by_place = pd.Series(values.to_numpy(), self.rows).sort_values(ascending=ascending, kind="stable", key=_key)
-            self.rows = by_place.index.tolist()
-        if self.grouped_by:
-            self.rows.sort(key=self.table[self.grouped_by].tolist().__getitem__)
-        self.table = self.table.iloc[self.rows]
+        if self.table is not None and 0 <= self._by < len(self._columns):
+            ascending = [True] * len(self.grouped_by) + [self._order == Qt.SortOrder.AscendingOrder]
+            by = [*self.grouped_by, self._columns[self._by]]
+            self.table = self.table.sort_values(by, ascending=ascending, kind="stable", key=_key)
+        self.rows = [] if self.table is None else self.table.index.tolist()
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
         """Return the number of rows."""
         return 0 if self.table is None or parent.isValid() else len(self.table)
 
     def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
-        """Return the number of columns, with that of the index."""
+        """Return the number of columns."""
         return 0 if parent.isValid() else len(self._columns)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """Return the text of a cell, and where it stands."""
         if self.table is None:
             return None
-        column, row = index.column(), index.row()
-        value = self.table.index[row] if column == 0 else self.table[self._columns[column]].iloc[row]
+        name = self._columns[index.column()]
+        value = self.table[name].iloc[index.row()]
         match role:
             case Qt.ItemDataRole.DisplayRole if isinstance(value, str):
                 return value
             case Qt.ItemDataRole.DisplayRole:
-                return "–" if isnan(value) else format(value, self.titles[self._columns[column]][2])
+                return "–" if isnan(value) else format(value, self.titles[name][2])
             case Qt.ItemDataRole.ToolTipRole if isinstance(value, str):
                 return value
             case Qt.ItemDataRole.TextAlignmentRole if not isinstance(value, str):

@@ -66,7 +66,7 @@ class RegionModel(FrameModel):
         What is shown, in the order of the regions.
     """
 
-    grouped_by = "kind"
+    grouped_by = ("kind",)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(TITLES, parent)
@@ -86,7 +86,7 @@ class RegionModel(FrameModel):
             self._colours |= dict(zip(keys, of_spots.colours, strict=True))
         names = [_NAMES.get(score.kind, score.region) for score in self._scores]
         kinds = [_KINDS.index(score.kind) for score in self._scores]
-        self.show(scores.assign(region=names, kind=kinds).set_index("region"))
+        self.show(scores.assign(region=names, kind=kinds))
 
     def key(self, row: int) -> Key:
         """Return what names a row when other scores are shown: a region's place, or the name of a class."""
