@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 Setting = Literal["", "pixel size", "k", "device", "checkpoint", "spots", "library", "layer", "scale", "kind"]
@@ -93,6 +93,11 @@ def readable(
     except errors as error:
         otherwise = f"{os.fspath(path)} {what} ({first_sentence(error)}){advice and f'; {advice}'}."
         raise cannot_read(path, error, otherwise) from error
+
+
+def undamaged(path: str | os.PathLike[str], *errors: type[Exception]) -> AbstractContextManager[None]:
+    """Refuse a file of whose content the block can make nothing, as `readable` does; by any error if none is named."""
+    return readable(path, "is damaged or cut short", "copy or download it again", errors or (Exception,))
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> "UserError":

@@ -45,11 +45,12 @@ def read_h5ad(path: str | os.PathLike[str], without: Sequence[str] = ()) -> "Ann
     with readable(path, "is not a readable h5ad file", "write it again with anndata"):
         with h5py.File(path, "r") as file:
             if file.attrs.get("encoding-type") == "anndata":
-                return _read_parts(Path(path), file, without)
+                return read_parts(Path(path), file, without)
         return anndata.read_h5ad(path)  # of anndata before 0.7
 
 
-def _read_parts(path: Path, file: h5py.File, without: Sequence[str]) -> "AnnData":
+def read_parts(path: Path, file: Any, without: Sequence[str] = ()) -> "AnnData":
+    """Read an AnnData from a checked file of HDF5 or group of zarr, as `read_h5ad` does; ``path`` is for messages."""
     from anndata import AnnData
     from anndata.io import read_elem
 
@@ -93,7 +94,7 @@ def _without_images(item: Any) -> Any:
     """Read a part of ``uns``; of the libraries in it, all but their pictures."""
     from anndata.io import read_elem
 
-    if not isinstance(item, h5py.Group) or item.attrs.get("encoding-type", "dict") != "dict":
+    if hasattr(item, "dtype") or item.attrs.get("encoding-type", "dict") != "dict":
         return read_elem(item)
     return {name: _without_images(item[name]) for name in item if name != "images"}
 

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, readable
+from napari_cmrcnet.common.errors import UserError, readable, undamaged
 from napari_cmrcnet.common.hdf5_texts import check_texts, longest_text
 from napari_cmrcnet.common.text import size_text
 
@@ -58,7 +58,7 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
 @lru_cache(maxsize=256)
 def _check_content(path: Path, _inode: int, _size: int, _changed: int) -> None:
     """Check what a file holds; once in a process as long as the file stays as it is, as banks have gigabytes."""
-    with readable(path, "is damaged or cut short", "copy or download it again"):
+    with undamaged(path):
         longest = longest_text(path)
         with h5py.File(path, "r") as file, open(path, "rb") as stream:
             base = file.userblock_size
@@ -107,29 +107,38 @@ def _check_group(path: Path, group: h5py.Group, above: set[int], seen: set[int],
         check(item)
         if isinstance(item, h5py.Group):
             _check_group(path, item, above | {address}, seen, check)
-            if problem := _sparse_problem(item):
-                raise UserError(f"{path} holds a damaged sparse matrix, {item.name}: {problem}; write it again.")
+            check_sparse(path, item)
 
 
 def _check_stored(path: Path, item: h5py.Dataset) -> None:
     if item.external or item.is_virtual:
         raise UserError(f"{path} stores {item.name} in other files, which is not safe to read.")
-    claimed, stored = bytes_of(item), item.id.get_storage_size()
+    check_claim(path, item.name, bytes_of(item), item.id.get_storage_size())
+
+
+def check_claim(path: Path, name: str, claimed: int, stored: int) -> None:
+    """Refuse an array that claims more bytes than the stored ones can be unpacked to."""
     if claimed > max(SMALL, MAX_EXPANSION * stored):
         raise UserError(
-            f"{path} claims {size_text(claimed)} of {item.name}, but stores {stored:,} bytes of it; it is damaged: "
-            "write it again."
+            f"{path} claims {size_text(claimed)} of {name}, but stores {stored:,} bytes of it; it is damaged: write it "
+            "again."
         )
 
 
-def _sparse_problem(group: h5py.Group) -> str | None:
-    """Say what is wrong with a compressed sparse matrix, as h5ad and 10x files hold it; None for any other group."""
+def check_sparse(path: Path, group: Any) -> None:
+    """Refuse a group of HDF5 or zarr that holds a damaged sparse matrix, as h5ad and 10x files have it."""
+    if problem := _sparse_problem(group):
+        raise UserError(f"{path} holds a damaged sparse matrix, {group.name}: {problem}; write it again.")
+
+
+def _sparse_problem(group: Any) -> str | None:
+    """Say what is wrong with a compressed sparse matrix; None for any other group."""
     if not all(name in group for name in ("indptr", "indices", "data")):
         return None
     parts = [group[name] for name in ("indptr", "indices", "data")]
     stated = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
     shape = stated if stated is not None else group.get("shape")
-    if shape is None or not all(isinstance(part, h5py.Dataset) for part in parts):
+    if shape is None or not all(hasattr(part, "dtype") for part in parts):  # else they are groups
         return None
     indptr, indices, data = parts
     sides = [int(side) for side in shape[:]] if np.ndim(shape) == 1 and len(shape) == 2 else []
@@ -137,19 +146,11 @@ def _sparse_problem(group: h5py.Group) -> str | None:
     if len(sides) != 2 or min(sides) < 0 or not whole:
         return "it is not made of lists of numbers"
     by_row = "csr" in str(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "csc")))
-    return compressed_problem(indptr, indices, data, *(sides if by_row else sides[::-1]))
+    return _compressed_problem(indptr, indices, data, *(sides if by_row else sides[::-1]))
 
 
-def compressed_problem(indptr: Any, indices: Any, data: Any, rows: int, columns: int) -> str | None:
-    """Say what is wrong with the parts of a matrix that is compressed by row, arrays of h5py or zarr; None if nothing.
-
-    Parameters
-    ----------
-    indptr, indices, data : array of one dimension
-        Where each row starts, the column of each value, and the values.
-    rows, columns : int
-        Sides of the matrix; of one that is compressed by column the other way round.
-    """
+def _compressed_problem(indptr: Any, indices: Any, data: Any, rows: int, columns: int) -> str | None:
+    """Say what is wrong with the parts of a matrix that is compressed by row, or else by column; None if nothing."""
     n = indices.shape[0]
     if indptr.shape[0] != rows + 1 or data.shape[0] != n:
         return "its parts are of different lengths"
@@ -164,7 +165,7 @@ def compressed_problem(indptr: Any, indices: Any, data: Any, rows: int, columns:
 
 
 def bytes_of(item: Any) -> int:
-    """Return the bytes of memory that a dataset takes, or all in a group but pictures."""
-    if isinstance(item, h5py.Dataset):
+    """Return the bytes of memory that an array of HDF5 or zarr takes, or all in a group but pictures."""
+    if hasattr(item, "dtype"):
         return int(item.size or 0) * int(item.dtype.itemsize)
     return sum(bytes_of(item[name]) for name in item if name != "images")

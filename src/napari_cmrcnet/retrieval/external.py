@@ -108,8 +108,7 @@ def _upright(table: ExternalTable, spots: AnnData) -> ExternalTable:
     """Turn a table whose columns, not its rows, are the spots."""
     if table.spots.isin(spots.obs_names).any() or not table.genes.index.isin(spots.obs_names).any():
         return table
-    turned = pd.DataFrame(index=table.spots)
-    return ExternalTable(np.ascontiguousarray(table.values.T), table.genes.index, turned, None, table.matrix)
+    return ExternalTable(np.ascontiguousarray(table.values.T), table.genes.index, pd.DataFrame(index=table.spots))
 
 
 def _matched(path: Path, table: ExternalTable, spots: AnnData) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:

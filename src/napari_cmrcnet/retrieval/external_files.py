@@ -18,7 +18,7 @@ from napari_cmrcnet.common.spatialdata_store import attributes, tables_of
 from napari_cmrcnet.common.suffixes import ends_in
 from napari_cmrcnet.common.text import read_text, size_text
 from napari_cmrcnet.retrieval.card import CARD
-from napari_cmrcnet.sections.formats.spatialdata_zarr import check_stored, open_table
+from napari_cmrcnet.sections.formats.spatialdata_zarr import open_table
 
 H5AD, TEXTS = ".h5ad", (".csv", ".tsv")
 KNOWN = (H5AD, *TEXTS, ".parquet")
@@ -41,15 +41,12 @@ class ExternalTable:
         A row a column, by its name, with what else is known of it.
     xy : float64 (n, 2), optional
         Positions of the rows, where the file has them.
-    matrix : str
-        Which matrix of the file it is; ``""`` where there is one.
     """
 
     values: NDArray[np.float32]
     spots: pd.Index
     genes: pd.DataFrame
     xy: NDArray[np.float64] | None = None
-    matrix: str = ""
 
 
 def is_external(path: Path) -> bool:
@@ -142,10 +139,7 @@ def _read_zarr(path: Path, layer: str) -> ExternalTable:
         held = ", ".join(str(table.relative_to(path)) for table in tables) or "no table"
         raise UserError(f"{path} holds {held}; give the folder of one table of AnnData.")
     with readable(path, "is not a readable table of AnnData", "write it again with anndata"):
-        group = open_table(tables[0])
-        for name in group:
-            check_stored(tables[0], group[name])
-        return _read_anndata(path, group, layer)
+        return _read_anndata(path, open_table(tables[0]), layer)
 
 
 def _read_anndata(path: Path, file: Any, layer: str) -> ExternalTable:
@@ -156,7 +150,7 @@ def _read_anndata(path: Path, file: Any, layer: str) -> ExternalTable:
     name = _chosen(path, {name: genes for name, (_, genes, _) in matrices.items()}, layer)
     item, genes, names = matrices[name]
     spots = _texts(read_elem(file["obs"]).index)
-    needed, there = _bytes(item) + 4 * len(spots) * genes, machine_memory()
+    needed, there = bytes_of(item) + 4 * len(spots) * genes, machine_memory()
     if there and needed > there:
         raise UserError(
             f"{path}: {name} takes {size_text(needed)} of memory, and this machine has {size_text(there)}; leave spots "
@@ -165,7 +159,7 @@ def _read_anndata(path: Path, file: Any, layer: str) -> ExternalTable:
     var = read_elem(file["var"]) if names is None else pd.DataFrame(index=names)
     places = read_elem(file["obsm/spatial"]) if "obsm/spatial" in file else None
     values = _dense(path, name, read_elem(item), (len(spots), len(var)))
-    return ExternalTable(values, spots, var, _positions(places), name)
+    return ExternalTable(values, spots, var, _positions(places))
 
 
 def _matrices(file: Any) -> dict[str, tuple[Any, int, pd.Index | None]]:
@@ -183,13 +177,6 @@ def _matrices(file: Any) -> dict[str, tuple[Any, int, pd.Index | None]]:
 
 def _members(file: Any, name: str) -> dict[str, Any]:
     return {part: file[name][part] for part in file[name]} if name in file else {}
-
-
-def _bytes(item: Any) -> int:
-    """Return the bytes of an HDF5 item; what a zarr array claims was compared with its files."""
-    import h5py
-
-    return bytes_of(item) if isinstance(item, h5py.Group | h5py.Dataset) else 0
 
 
 def _columns(item: Any) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from napari_cmrcnet.common.errors import UserError, cannot_read, first_sentence
+from napari_cmrcnet.common.errors import UserError, undamaged
 from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.slides.source import Level
 
@@ -48,27 +48,15 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
     UserError
         If it is damaged, cut short, or claims sizes that no slide has.
     """
-    try:
+    with undamaged(path):  # tifffile raises whatever the damaged part meets
         tiff = tifffile.TiffFile(path)
-    except Exception as error:  # tifffile raises whatever the damaged part meets
-        raise damaged(path, error) from error
-    try:
-        for page in _pages(path, tiff):
-            _check_page(path, page)
-    except UserError:
-        tiff.close()
-        raise
-    except Exception as error:  # the same
-        tiff.close()
-        raise damaged(path, error) from error
+        try:
+            for page in _pages(path, tiff):
+                _check_page(path, page)
+        except BaseException:
+            tiff.close()
+            raise
     return tiff
-
-
-def damaged(path: Path, error: Exception) -> UserError:
-    """Say that a decoder could not make sense of a file, or that the system does not let it be read."""
-    return cannot_read(
-        path, error, f"{path} is damaged or cut short ({first_sentence(error)}); copy or download it again."
-    )
 
 
 def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[Any]:

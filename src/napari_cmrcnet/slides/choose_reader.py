@@ -129,7 +129,7 @@ def _open_tiff(path: Path) -> Source:
 
 def _openslide_after(path: Path, vendor: str | None, reason: UnsupportedError) -> Source:
     """Open with OpenSlide what is not read here; where that cannot either, say why it is not read here."""
-    refusal = UserError(f"{path} cannot be read: {reason}; {reason.advice}.")
+    refusal = reason.of(path)
     if vendor is None or not reason.elsewhere:
         raise refusal from reason
     try:

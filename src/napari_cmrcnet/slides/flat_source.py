@@ -19,11 +19,11 @@ import tifffile
 from PIL import Image
 
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, undamaged
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Progress, finish
-from napari_cmrcnet.slides.checks import check_expansion, damaged, jpeg_size, open_tiff, png_size
+from napari_cmrcnet.slides.checks import check_expansion, jpeg_size, open_tiff, png_size
 from napari_cmrcnet.slides.colours import to_rgb
 from napari_cmrcnet.slides.orientation import exif_orientation
 from napari_cmrcnet.slides.source import Facts, Level, Pixels, PixelTag, Source, levels_of
@@ -57,10 +57,8 @@ class PictureSource(Source):
 
     def __init__(self, path: Path, data: bytes) -> None:
         self._path, self._data = path, data
-        try:
+        with undamaged(path, ValueError):
             self.format, width, height = _header(path, data)
-        except ValueError as error:
-            raise damaged(path, error) from error
         if width * height > MAX_PICTURE_PIXELS:
             raise UserError(
                 f"{path} has {width} × {height} pixels, too many for a {self.format} file; save it as a tiled TIFF "
@@ -77,14 +75,12 @@ class PictureSource(Source):
 
     @cached_property
     def _pixels(self) -> Pixels:
-        try:
+        with undamaged(self._path):  # codecs raise whatever the damaged bytes meet
             decode = imagecodecs.png_decode if self.format == "PNG" else imagecodecs.jpeg_decode
             pixels = to_rgb(decode(self._data))
             if pixels.shape != self._shape:
                 (height, width, _), (rows, columns, _) = self._shape, pixels.shape
                 raise ValueError(f"its header claims {width} × {height} pixels, but it holds {columns} × {rows}")
-        except Exception as error:  # codecs raise whatever the damaged bytes meet
-            raise damaged(self._path, error) from error
         return pixels
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:  # noqa: ARG002  it has one level

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import openslide
 
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.slides.checks import check_tile, damaged
+from napari_cmrcnet.common.errors import UserError, undamaged
+from napari_cmrcnet.slides.checks import check_tile
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.source import (
     Bounds,
@@ -41,10 +41,8 @@ BLOCK = 512  # side of what is read at once where the format does not tell its t
 
 def vendor(path: Path) -> str | None:
     """Return OpenSlide's name for the format of a file, None where it knows none."""
-    try:
+    with undamaged(path, openslide.OpenSlideError):
         name: str | None = openslide.OpenSlide.detect_format(path)
-    except openslide.OpenSlideError as error:
-        raise damaged(path, error) from error
     return name
 
 
@@ -124,10 +122,8 @@ class OpenSlideSource(Source):
         self._handle.close()
 
     def _open(self) -> openslide.OpenSlide:
-        try:
+        with undamaged(self._path, openslide.OpenSlideError, OSError):
             return openslide.OpenSlide(self._path)
-        except (openslide.OpenSlideError, OSError) as error:
-            raise damaged(self._path, error) from error
 
     def _read(self, handle: openslide.OpenSlide, level: int, row: int, column: int) -> Pixels:
         height, width = self.tile_sizes[level]

@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides.source import Source
 from napari_cmrcnet.slides.tile_reader import TileReader
 
@@ -18,8 +20,8 @@ PICTURE = "save it as an 8-bit RGB TIFF pyramid"
 BRIGHTFIELD = "give the brightfield (H&E) image of the section"
 
 
-class UnsupportedError(Exception):
-    """The pixels of a TIFF file are of a kind that is not read here.
+class UnsupportedError(UserError):
+    """The pixels of a slide are of a kind that is not read here; who opens it says of which.
 
     Parameters
     ----------
@@ -34,6 +36,10 @@ class UnsupportedError(Exception):
     def __init__(self, reason: str, advice: str = PICTURE, *, elsewhere: bool = False) -> None:
         super().__init__(reason)
         self.advice, self.elsewhere = advice, elsewhere
+
+    def of(self, path: Path) -> UserError:
+        """Return the whole sentence."""
+        return UserError(f"{path} cannot be read: {self}; {self.advice}.")
 
 
 @dataclass(frozen=True, slots=True)

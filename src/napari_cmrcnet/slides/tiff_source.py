@@ -8,9 +8,9 @@ from xml.etree.ElementTree import Element
 import numpy as np
 import tifffile
 
-from napari_cmrcnet.common.errors import UserError, is_out_of_memory
+from napari_cmrcnet.common.errors import is_out_of_memory, undamaged
 from napari_cmrcnet.slides import orientation
-from napari_cmrcnet.slides.checks import damaged, jpeg2000_size, jpeg_size
+from napari_cmrcnet.slides.checks import jpeg2000_size, jpeg_size
 from napari_cmrcnet.slides.codecs import decode_picture, is_picture
 from napari_cmrcnet.slides.colours import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, YCBCR, is_grey, to_rgb
 from napari_cmrcnet.slides.planes import (
@@ -68,7 +68,7 @@ class TiffSource(Source):
         self._path = path
         self._tiff = tiff
         self._lock = threading.Lock()
-        try:
+        with undamaged(path):  # tifffile raises whatever the damaged part meets
             series = max(tiff.series, key=lambda each: each.keyframe.imagewidth * each.keyframe.imagelength)
             key = series.keyframe
             ome = ome_pixels(tiff.pages[0].description, key.imagewidth, key.imagelength)
@@ -77,10 +77,6 @@ class TiffSource(Source):
             for key in {planes[0].key for planes in pyramid}:
                 key.init_decode()  # moves in the file, so not beside a thread that reads a tile
             tag = judge_mpp(mpp_claims(ome, series.keyframe))
-        except (UnsupportedError, UserError):
-            raise
-        except Exception as error:  # tifffile raises whatever the damaged part meets
-            raise damaged(path, error) from error
         self.format = _format(tiff, pyramid[0][0].key)
         self.tag: PixelTag = tag
         self.orientation = orientation.known(series.keyframe.tags.valueof(orientation.TAG))

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, undamaged
 from napari_cmrcnet.common.spatialdata_store import attributes
-from napari_cmrcnet.slides.checks import MAX_PIXELS, MAX_TILE_PIXELS, check_expansion, damaged
+from napari_cmrcnet.slides.checks import MAX_PIXELS, MAX_TILE_PIXELS, check_expansion
 from napari_cmrcnet.slides.planes import (
     BRIGHTFIELD,
     UnsupportedError,
@@ -65,19 +65,17 @@ class ZarrSource(Source):
         about = _attributes(path)
         folder = path if "multiscales" in about else path / "0"
         about = about if folder == path else _attributes(folder)
-        try:
+        with undamaged(path):  # whatever the damaged part makes zarr raise, and metadata of odd kinds
             picture = about["multiscales"][0]
             group = _open_noting(folder, self._read)
             self._arrays: list[Any] = [group[each["path"]] for each in picture["datasets"]]
             for each in picture["datasets"]:  # a chunk that is removed would be taken for one that was never written
                 self._read |= {Path(place): facts_of(Path(place)) for place, _, _ in os.walk(folder / each["path"])}
             self._axes = [axis["name"] if isinstance(axis, dict) else str(axis) for axis in picture["axes"]]
-            self._take(picture, about)
-        except (UnsupportedError, UserError) as error:
-            advice = f"; {error.advice}" if isinstance(error, UnsupportedError) else ""
-            raise UserError(f"{path} cannot be read: {error}{advice}.") from error if advice else None
-        except Exception as error:  # whatever the damaged part makes zarr raise, and metadata of odd kinds
-            raise damaged(path, error) from error
+            try:
+                self._take(picture, about)
+            except UnsupportedError as error:
+                raise error.of(path) from error
 
     def _take(self, picture: dict[str, Any], attributes: dict[str, Any]) -> None:
         first, at = self._arrays[0], {name: self._axes.index(name) for name in self._axes}

@@ -15,9 +15,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.hdf5_checks import MAX_EXPANSION, SMALL, compressed_problem
+from napari_cmrcnet.common.hdf5 import read_parts
+from napari_cmrcnet.common.hdf5_checks import check_claim, check_sparse
 from napari_cmrcnet.common.spatialdata_store import attributes, find_store, pictures_of, systems_of, tables_of
-from napari_cmrcnet.common.text import size_text
 from napari_cmrcnet.sections.formats.geoparquet import read_shapes
 from napari_cmrcnet.sections.formats.h5ad import with_counts
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, size_in
@@ -26,8 +26,6 @@ DEFAULT_BIN = "square_016um"
 _BIN = re.compile(r"square_(\d+)um")
 _CELLS = re.compile(r"cell_(segmentations|circles|boundaries|labels)$")
 _OF_XENIUM = {"transcript_counts", "control_probe_counts"}  # columns that only its cells have
-_LAYERS = ("counts", "measured")
-_READ = ("obs", "var", "X", "uns/spatial", *(f"layers/{name}" for name in _LAYERS))
 
 
 def read_spatialdata(path: Path, library: str = "", normalised: bool = False) -> tuple[AnnData, Origin]:
@@ -92,20 +90,7 @@ def _chosen(path: Path, store: Path, library: str) -> tuple[Path, str]:
 
 def _read_table(store: Path, table: Path, region: str) -> tuple[AnnData, pd.DataFrame]:
     """Return the rows that annotate a region, and where they lie in its coordinates."""
-    from anndata.io import read_elem
-
-    group = open_table(table)
-    elements: dict[str, Any] = {}
-    for name in _READ:
-        if name in group:
-            check_stored(table, group[name])
-            elements[name] = read_elem(group[name])
-    spots = AnnData(elements.get("X"), obs=elements["obs"], var=elements["var"])
-    spots.uns["spatial"] = elements.get("uns/spatial", {})
-    for name in _LAYERS:
-        if f"layers/{name}" in elements:
-            spots.layers[name] = elements[f"layers/{name}"]
-    about = attributes(table)
+    spots, about = read_parts(table, open_table(table)), attributes(table)
     of_region = spots.obs[about["region_key"]].astype(str) == region
     if not of_region.any():
         raise UserError(f"{table} has no row of {region}; write it again.")
@@ -140,36 +125,28 @@ def _places(store: Path, region: str, obs: pd.DataFrame, key: str) -> pd.DataFra
 
 
 def open_table(table: Path) -> Any:
-    """Open the group of zarr that a table is."""
+    """Open the group of zarr that a table is, once what it claims is compared with what the store holds of it."""
     if find_spec("zarr") is None:
         raise UserError(f"{table} needs one more package to be read: pip install zarr")
     import zarr
 
-    return zarr.open_group(str(table), mode="r", use_consolidated=False)
+    group = zarr.open_group(str(table), mode="r", use_consolidated=False)
+    _check_stored(table, group)
+    return group
 
 
-def check_stored(table: Path, item: Any) -> None:
+def _check_stored(table: Path, item: Any) -> None:
     """Refuse arrays that claim more than the store holds of them, and sparse matrices whose indices point outside."""
     import zarr
 
     if isinstance(item, zarr.Array):
         claimed = int(np.prod(item.shape, dtype=object)) * max(1, item.dtype.itemsize)
         stored = sum(file.stat().st_size for file in (table / item.path).rglob("*") if file.is_file())
-        if claimed > max(SMALL, MAX_EXPANSION * stored):
-            raise UserError(
-                f"{table} claims {size_text(claimed)} of {item.path}, but stores {stored:,} bytes of it; write it "
-                "again."
-            )
+        check_claim(table, item.path, claimed, stored)
         return
-    parts = dict(item.members())
-    for part in parts.values():
-        check_stored(table, part)
-    if not {"data", "indices", "indptr"} <= set(parts):
-        return
-    sides = [int(side) for side in item.attrs["shape"]]
-    rows, columns = sides if "csr" in str(item.attrs.get("encoding-type")) else sides[::-1]
-    if problem := compressed_problem(parts["indptr"], parts["indices"], parts["data"], rows, columns):
-        raise UserError(f"{table} holds a damaged sparse matrix, {item.path}: {problem}; write it again.")
+    for _, part in item.members():
+        _check_stored(table, part)
+    check_sparse(table, item)
 
 
 def _on_image(store: Path, shapes: Path) -> tuple[NDArray[np.float64], float, tuple[str, ...]]:
