@@ -11,16 +11,17 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import read_entry
+from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.common.sample import sample_folder
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.describe import describe
 from napari_cmrcnet.retrieval.leaks import warnings_of
-from napari_cmrcnet.retrieval.likeness import LIKE, NOT, PARTLY, Likeness, Usual, usual_from
+from napari_cmrcnet.retrieval.likeness import LIKE, NOT, PARTLY, Likeness, Usual
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.prediction import Prediction
+from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.tissue import Described, likeness_of
 from napari_cmrcnet.sections.section import Section, open_section
 from napari_cmrcnet.sections.sheet import read_sheet
@@ -148,38 +149,38 @@ def test_the_farthest_kind_decides(far: float, verdict: str) -> None:
 def test_both_read_back_from_json() -> None:
     likeness = Likeness({"stain": 0.5})
     for one in (likeness, None):
-        read = json.loads(json.dumps({"likeness": one and asdict(one)}))
-        assert read_entry(read, "likeness", Likeness | None) == one
+        about = Provenance(section="C5", mpp=0.5, mpp_source="test", likeness=one)
+        assert read_entries(Provenance, json.loads(json.dumps(asdict(about)))) == about
     rng = np.random.default_rng(5)
     usual = usual_tissue([drawn(rng) | {"tissue": drawn(rng, 40)["stain"]} for _ in range(3)], list("ABC"))
-    assert usual_from(json.loads(json.dumps({kind: asdict(one) for kind, one in usual.items()}))) == usual
+    assert {kind: read_entries(Usual, asdict(one)) for kind, one in usual.items()} == usual
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"centre": [[1.0]]}, "do not fit each other"),
+        ({"centre": [[1.0]]}, "should be a valid number"),
         ({"centre": []}, "do not fit each other"),
         ({"scale": [1.0]}, "do not fit each other"),
-        ({"scale": [[1.0, 2.0], [3.0]]}, "not finite numbers"),
-        ({"centre": [1.0, "2"]}, "not finite numbers"),
-        ({"centre": [1.0, float("nan")]}, "not finite numbers"),
+        ({"scale": [[1.0, 2.0], [3.0]]}, "do not fit each other"),
+        ({"centre": [1.0, "2"]}, "should be a valid number"),
+        ({"centre": [1.0, float("nan")]}, "should be a finite number"),
         ({"limit": 0}, "not above 0"),
-        ({"limit": "far"}, "not a number"),
+        ({"limit": "far"}, "should be a valid number"),
         ({"more": 1}, "unknown entry"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, Any], said: str) -> None:
     good = {"centre": [1.0, 2.0], "scale": [1.0, 1.0], "limit": 0.3}
-    assert usual_from({"stain": good})["stain"].far(np.array([1.3, 2.3])) == pytest.approx(1)
+    assert read_entries(Usual, good).far(np.array([1.3, 2.3])) == pytest.approx(1)
     with pytest.raises(UserError, match=said):
-        usual_from({"stain": good | changes})
+        read_entries(Usual, good | changes)
 
 
 @pytest.mark.parametrize("value", [3, {"far": {}}, {"far": {"stain": "near"}}, {"near": {}}])
 def test_a_likeness_that_cannot_be_is_refused(value: Any) -> None:
     with pytest.raises(UserError):
-        read_entry({"likeness": value}, "likeness", Likeness | None)
+        read_entries(Likeness, value)
 
 
 def test_a_prediction_keeps_and_says_it(

@@ -1,5 +1,6 @@
 """Thresholds, areas, outlines and agreement, against numbers computed here."""
 
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,13 +8,13 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.metrics import mean_z
 from napari_cmrcnet.evaluation.localise import agreement, example_threshold, otsu
 from napari_cmrcnet.evaluation.shown import panel_score
-from napari_cmrcnet.retrieval.card import panel_from
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.prediction import Prediction
-from napari_cmrcnet.sections.panels import Panel, load_panel, save_panel
+from napari_cmrcnet.sections.panels import PANEL_MAY_LACK, Panel, load_panel, save_panel
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.sections.spot_area import area_mm2, outline_of, spot_cell
 
@@ -109,8 +110,8 @@ def test_a_signature_counts_genes_against_its_score(
     save_panel(panel, tmp_path / "tumour.txt")
     assert (tmp_path / "tumour.txt").read_text("utf-8") == "ERBB2\nKRT19\n-COL1A1\n"
     assert load_panel(tmp_path / "tumour.txt") == panel
-    assert panel_from({"name": "tumour", "genes": ["A", "B"], "down": ["B"]}) == Panel("tumour", ("A", "B"), ("B",))
-    assert panel_from({"name": "idc", "genes": ["A", "B"]}) == Panel("idc", ("A", "B"))
+    assert read_entries(Panel, asdict(panel)) == panel
+    assert read_entries(Panel, {"name": "idc", "genes": ["A", "B"]}, PANEL_MAY_LACK) == Panel("idc", ("A", "B"))
 
 
 def test_up_and_down_sets_of_a_gmt_are_one_signature(tmp_path: Path) -> None:

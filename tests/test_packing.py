@@ -230,7 +230,7 @@ def test_a_received_model_must_be_the_one_of_the_index(packed: Path, own_models:
         (b"[]", r'it does not say "cmrcnet_index": 1'),
         (b'{"cmrcnet_index": 2, "models": []}', "it does not say"),
         (b'{"cmrcnet_index": 1}', "it lists no models"),
-        (b'{"cmrcnet_index": 1, "models": [{"name": "a"}]}', "lacks the entry 'about'"),
+        (b'{"cmrcnet_index": 1, "models": [{"name": "a"}]}', "lacks the entry 'address'"),
     ],
 )
 def test_what_is_no_index_is_told(content: bytes, said: str, tmp_path: Path) -> None:

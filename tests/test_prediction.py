@@ -338,9 +338,15 @@ def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
         (lambda table: table.uns.update(cmrcnet="[" * 100_000), "is not a prediction"),
         (lambda table: table.uns.pop("spatial"), r"lacks uns\['spatial'\]"),
         (lambda table: edit_record(table, provenance={}), "lacks the entry"),
-        (lambda table: edit_provenance(table, weight_temperature=0.0), "weight_temperature that is not above 0"),
-        (lambda table: edit_provenance(table, weight_temperature="0.1"), "weight_temperature.*not a number"),
-        (lambda table: edit_record(table, provenance=1), "not an object"),
+        (
+            lambda table: edit_provenance(table, weight_temperature=0.0),
+            "weight_temperature is not above 0",
+        ),
+        (
+            lambda table: edit_provenance(table, weight_temperature="0.1"),
+            "weight_temperature.*should be a valid number",
+        ),
+        (lambda table: edit_record(table, provenance=1), "which should be an object"),
         (lambda table: table.obsm.pop("neighbours"), r"lacks obsm\['neighbours'\]"),
         (lambda table: table.layers.pop("predicted"), "lacks layers"),
         (lambda table: table.obsm.update(similarity=np.ones((36, 2))), "do not fit each other"),
@@ -352,7 +358,7 @@ def edit_provenance(table: anndata.AnnData, **entries: Any) -> None:
         (lambda table: table.uns.update(spatial="text"), "one library in uns"),
         (lambda table: table.uns.update(spatial={"S": {}}), "how large its spots are"),
         (lambda table: size_spots(table, -5.0), "how large its spots are"),
-        (lambda table: edit_provenance(table, expected_over="spots"), 'which is not "" or "sections" or "patients"'),
+        (lambda table: edit_provenance(table, expected_over="spots"), "which should be '', 'sections' or 'patients'"),
         (lambda table: table.var.insert(0, "expected_pcc", 2.0), "needs expected_pcc as finite float32"),
         (
             lambda table: (

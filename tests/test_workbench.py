@@ -327,7 +327,7 @@ def quick_checkpoint(folder: Path, out: Path) -> Path:
     genes = tuple(highly_variable_genes([section], 200))
     torch.manual_seed(0)
     model = CMRCNet(preset("tiny", len(genes))).eval()
-    card = Card(model.config, genes, ("C2",), ("C",), seed=0, epochs=0)
+    card = Card(model=model.config, genes=genes, sections=("C2",), patients=("C",), seed=0, epochs=0)
     path = out / "real.cmrcnet"
     Checkpoint(card, model, build_bank(model, [section], genes)).save(path)
     section.slide.close()

@@ -1,115 +1,75 @@
-"""Entries of a JSON object from outside: each is of the kind asked for, or refused by its name.
+"""JSON objects from outside, read into dataclasses: every entry is there, and of the type of its field.
 
 The messages are the second half of a sentence; who reads the file puts its path before them.
 """
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
-from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, TypeVar
 
 from napari_cmrcnet.common.errors import UserError
-
-
-def check_names(values: Mapping[str, Any], kind: type) -> None:
-    """Refuse entries that a dataclass does not have, and those that it lacks."""
-    known = {entry.name for entry in fields(kind)}
-    if unknown := sorted(set(values) - known):
-        raise UserError(f"has an unknown entry {unknown[0]!r}")
-    if missing := sorted(known - set(values)):
-        raise UserError(f"lacks the entry {missing[0]!r}")
-
 
 T = TypeVar("T")
 
 
-def read_entries(kind: type[T], values: Mapping[str, Any], **own: Callable[[Any], Any]) -> T:
-    """Make a dataclass from what JSON has of it: every entry is there, and of the type of its field.
+def read_entries(kind: type[T], values: Any, may_lack: Collection[str] = ()) -> T:
+    """Make a dataclass from what JSON has of it, and the dataclasses in it.
 
     Parameters
     ----------
     kind : type
-        The dataclass. Its fields are whole numbers, numbers, flags, texts, one of a few texts, tuples of texts, three
-        numbers, mappings, or one of these or None.
+        The dataclass. What its fields must be besides their types, it checks when it is made.
     values : mapping
         The JSON object.
-    own : callable
-        By name of a field that is more than that: reads its entry, an object where the field is one, or null.
+    may_lack : collection of str
+        Entries that older files do not have; their fields have a default.
 
     Raises
     ------
     UserError
-        If an entry is missing, unknown or of the wrong kind.
+        If it is no object; if an entry is missing, unknown or of another type, or a number is not finite; or if the
+        dataclass refuses what it holds.
     """
-    if not isinstance(values, Mapping):
-        raise UserError("holds something that is no object")
-    check_names(values, kind)
-    types = get_type_hints(kind)
+    from pydantic import ValidationError
 
-    def read(name: str, value: Any) -> Any:
-        if name not in own:
-            return read_entry(values, name, types[name])
-        return own[name](value if value is None or not _is_object(types[name]) else read_entry(values, name, dict))
-
-    return kind(**{name: read(name, value) for name, value in values.items()})
-
-
-def _is_object(kind: Any) -> bool:
-    inner = get_args(kind)[0] if get_origin(kind) is UnionType else kind
-    return is_dataclass(inner) or get_origin(inner) is Mapping
+    try:
+        (found,) = _adapter(kind).validate_json(json.dumps([values]))  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise UserError(_said(error.errors(include_url=False)[0])) from error
+    except UserError as error:
+        raise UserError(f"holds what cannot be: {str(error).removesuffix('.')}") from error
+    except RecursionError as error:
+        raise UserError("is nested too deeply") from error
+    _check_whole(found, values, may_lack)
+    return found  # type: ignore[no-any-return]
 
 
-_KINDS: Mapping[Any, tuple[Any, str]] = {
-    int: (int, "a whole number"),
-    float: ((int, float), "a number"),
-    bool: (bool, "true or false"),
-    str: (str, "text"),
-    dict: (dict, "an object"),
-}
+@cache
+def _adapter(kind: type) -> Any:
+    from pydantic import ConfigDict, TypeAdapter  # which --help does not need
+
+    # In a list, as a dataclass takes settings only from what it is in.
+    return TypeAdapter(list[kind], config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))  # type: ignore[valid-type]
 
 
-def read_entry(values: Mapping[str, Any], name: str, kind: Any) -> Any:
-    """Return an entry of the type of a field, see `read_entries`; of ``dict`` any object.
-
-    Raises
-    ------
-    UserError
-        If it is of another kind.
-    """
-    value = values[name]
-    if get_origin(kind) is UnionType:  # or None
-        return None if value is None else read_entry(values, name, get_args(kind)[0])
-    if get_origin(kind) is Literal:
-        if value not in (texts := get_args(kind)):
-            raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not {' or '.join(map(json.dumps, texts))}")
-        return value
-    if get_origin(kind) is tuple:
-        return _texts(name, value) if get_args(kind)[0] is str else _colours(name, value)
-    if get_origin(kind) is Mapping:
-        entries = read_entry(values, name, dict)
-        return {str(key): read_entry(entries, key, get_args(kind)[1]) for key in entries}
-    if is_dataclass(kind):
-        return read_entries(kind, read_entry(values, name, dict))  # type: ignore[arg-type]
-    accepted, said = _KINDS[kind]
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not {said}")
-    if kind is float and not math.isfinite(value):
-        raise UserError(f"has {name}: {float(value)}, which is not finite")
-    return kind(value)
+def _said(problem: Mapping[str, Any]) -> str:
+    """Say what is wrong with an entry, which is named by its way from the outermost object."""
+    name = ".".join(map(str, problem["loc"][1:]))
+    if not name:
+        return "is no object that can be read"
+    if problem["type"] == "missing":
+        return f"lacks the entry {name!r}"
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"has an unknown entry {name!r}"
+    return f"has {name}: {json.dumps(problem['input'])[:50]}, {problem['msg'].replace('Input', 'which')}"
 
 
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not a list of texts")
-    if not all(isinstance(each, str) for each in value):
-        raise UserError(f"has {name} with something that is not text")
-    return tuple(value)
-
-
-def _colours(name: str, value: Any) -> tuple[float, ...]:
-    known = isinstance(value, list) and len(value) == 3
-    if not known or not all(isinstance(each, int | float) and math.isfinite(each) for each in value):
-        raise UserError(f"has {name}: {json.dumps(value)[:50]}, which is not three numbers")
-    return tuple(map(float, value))
+def _check_whole(found: Any, values: Any, may_lack: Collection[str]) -> None:
+    """Refuse what leaves an entry to its default: a model would then predict otherwise than it was made to."""
+    for entry in fields(found) if is_dataclass(found) else ():
+        if entry.name in values:
+            _check_whole(getattr(found, entry.name), values[entry.name], may_lack)
+        elif entry.name not in may_lack:
+            raise UserError(f"lacks the entry {entry.name!r}")

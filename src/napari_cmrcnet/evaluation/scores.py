@@ -1,7 +1,7 @@
 """The scores of one prediction: a row a gene, and the mean over HEG, HVG and the marker genes."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,7 +180,7 @@ def pcc_job(
         scored=scored,
         min_umi=least,
         depth=Depth(float(np.median(totals)), share, total_genes(prediction.spots)),
-        provenance=prediction.provenance.to_dict(),
+        provenance=asdict(prediction.provenance),
     )
 
 

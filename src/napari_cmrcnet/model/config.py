@@ -1,8 +1,7 @@
 """What a CMRCNet is made of: its hyperparameters, as a checkpoint stores them, and the size presets."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from napari_cmrcnet.common.errors import UserError
@@ -140,29 +139,6 @@ class ModelConfig:
         """Whether it is of a `FrozenCMRCNet`."""
         return self.image_encoder.startswith(FROZEN)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the hyperparameters as JSON can hold them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
-        """Make a configuration from what `to_dict` gave.
-
-        Raises
-        ------
-        UserError
-            If a setting is unknown or missing, or as the class.
-        """
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise UserError(
-                f"The model has no setting {', '.join(map(repr, unknown))}; it has {', '.join(known)} "
-                "(a newer version of this software may have written it)."
-            )
-        if missing := [name for name in known if name not in values]:
-            raise UserError(f"The model's settings lack {', '.join(missing)}; write the checkpoint again.")
-        return cls(**values)
-
 
 def preset(name: Preset, n_genes: int, **overrides: Any) -> ModelConfig:
     """Return a configuration by its size.
@@ -199,8 +175,10 @@ def preset(name: Preset, n_genes: int, **overrides: Any) -> ModelConfig:
     side = overrides.get("image_size", ModelConfig.image_size)
     if isinstance(side, int) and side % TOKENS_A_SIDE == 0:
         values |= {"patch_size": side // TOKENS_A_SIDE}
-    defaults = ModelConfig(n_genes).to_dict()
-    return ModelConfig.from_dict(defaults | values | overrides)
+    known = [field.name for field in fields(ModelConfig)]
+    if unknown := sorted(set(overrides) - set(known)):
+        raise UserError(f"The model has no setting {', '.join(map(repr, unknown))}; it has {', '.join(known)}.")
+    return ModelConfig(**{"n_genes": n_genes} | values | overrides)
 
 
 def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:

@@ -2,9 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import finish_swap
@@ -14,10 +13,9 @@ from napari_cmrcnet.common.versions import package_versions
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
 from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry
 from napari_cmrcnet.retrieval.expected import Over
-from napari_cmrcnet.retrieval.likeness import Usual, usual_from
-from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
-from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.totals import target_from
+from napari_cmrcnet.retrieval.likeness import Usual
+from napari_cmrcnet.retrieval.protocol import Preprocessing, Query
+from napari_cmrcnet.sections.panels import PANEL_MAY_LACK, Panel
 
 FORMAT_VERSION = 1
 CARD, MODEL, BANK, THUMBNAILS = "card.json", "model.safetensors", "bank.h5ad", "thumbnails.h5"
@@ -28,12 +26,14 @@ LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 UNSAFE = (".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """What a checkpoint is.
 
     Parameters
     ----------
+    format_version : int
+        Of the checkpoint folder.
     model : ModelConfig
         Hyperparameters.
     genes : tuple of str
@@ -78,10 +78,14 @@ class Card:
     files : mapping of str to str
         SHA-256 of the other files; filled in when the checkpoint is saved. The thumbnails are among them where it
         has some.
-    format_version : int
-        Of the checkpoint folder.
+
+    Raises
+    ------
+    UserError
+        If its parts do not fit each other.
     """
 
+    format_version: int = FORMAT_VERSION
     model: ModelConfig
     genes: tuple[str, ...]
     sections: tuple[str, ...]
@@ -103,83 +107,20 @@ class Card:
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
     files: Mapping[str, str] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if len(self.genes) != self.model.n_genes or len(set(self.genes)) != len(self.genes):
+            raise UserError(f"It lists {len(set(self.genes))} genes for a model of {self.model.n_genes}.")
+        named = self.encoder.name if self.encoder is not None else ""
+        if self.model.frozen and self.model.image_encoder != FROZEN + named:
+            raise UserError(f"A model on {self.model.image_encoder} is said to be on {named or 'none'}.")
+        if self.query.weighted and self.model.contrast != "clip":
+            raise UserError("Neighbours are weighted by probabilities that a model trained without CLIP's loss lacks.")
 
     @property
     def weight_temperature(self) -> float | None:
         """By what similarities are divided before the softmax that weighs neighbours; None where all count alike."""
         return self.model.temperature if self.query.weighted else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the card as JSON can hold it."""
-        return {"format_version": self.format_version, **asdict(self), "model": self.model.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Card":
-        """Make a card from what `to_dict` gave.
-
-        Raises
-        ------
-        UserError
-            If an entry is missing, unknown or of the wrong kind, or the format is newer than this software.
-        """
-        newest = values.get("format_version")
-        if isinstance(newest, int) and newest > FORMAT_VERSION:
-            raise UserError(
-                f"has format version {newest}, this software knows up to {FORMAT_VERSION}; update napari-cmrcnet"
-            )
-        card = read_entries(
-            cls,
-            values,
-            model=_model,
-            encoder=EncoderEntry.read,
-            preprocessing=_preprocessing,
-            query=_query,
-            panel=panel_from,
-            usual_tissue=usual_from,
-        )
-        if len(card.genes) != card.model.n_genes or len(set(card.genes)) != len(card.genes):
-            raise UserError(f"lists {len(set(card.genes))} genes for a model of {card.model.n_genes}")
-        named = card.encoder.name if card.encoder is not None else ""
-        if card.model.frozen and card.model.image_encoder != FROZEN + named:
-            raise UserError(f"has a model on {card.model.image_encoder} and says of it that it is {named or 'none'}")
-        if card.query.weighted and card.model.contrast != "clip":
-            raise UserError("weighs neighbours by probabilities that a model trained without CLIP's loss does not give")
-        return card
-
-
-def panel_from(value: Any) -> Panel | None:
-    """Read a panel from JSON, null if there is none."""
-    return None if value is None else read_entries(Panel, {"down": [], **value})  # most panels have no direction
-
-
-def _model(values: Mapping[str, Any]) -> ModelConfig:
-    try:
-        return ModelConfig.from_dict(values)
-    except UserError as error:
-        raise UserError(f"describes no model that can be built: {error}") from error
-
-
-def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
-    found = read_entries(Preprocessing, values, target_sum=target_from)
-    patch = found.patch
-    if not 1 <= patch.patch_px <= 4096 or not 0.01 <= patch.model_mpp <= 100:
-        raise UserError(f"asks for patches of {patch.patch_px} px at {patch.model_mpp} µm, which is impossible")
-    if not found.log:
-        raise UserError("says log: false, but only log-normalised expression is known")
-    if min(found.std) <= 0:
-        raise UserError("has a std that is not above 0")
-    return found
-
-
-def _query(values: Mapping[str, Any]) -> Query:
-    found = read_entries(Query, values)
-    smoothing = found.neighbourhood_smoothing
-    if not 0 <= smoothing <= MOST_SMOOTHING:
-        raise UserError(f"has a neighbourhood smoothing of {smoothing:g}, which is not from 0 to {MOST_SMOOTHING}")
-    if found.k < 1:
-        raise UserError(f"averages {found.k} neighbours, which is less than one")
-    return found
 
 
 def epochs_in_words(card: Card) -> str:
@@ -221,8 +162,13 @@ def read_card(folder: Path) -> tuple[Card, str]:
         values = parse_json(content)
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged (not a JSON object); get the checkpoint again.")
+    newest = values.get("format_version")
+    if isinstance(newest, int) and newest > FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {newest}, this software knows up to {FORMAT_VERSION}; update napari-cmrcnet."
+        )
     try:
-        card = Card.from_dict(values)
+        card = read_entries(Card, values, PANEL_MAY_LACK)
     except UserError as error:
         raise UserError(f"{path} {error}".removesuffix(".") + ".") from error
     return card, hashlib.sha256(content).hexdigest()

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,7 +212,7 @@ class Checkpoint:
             if self.encoder is not None and write_encoder(folder / ENCODER, self.encoder):
                 files[ENCODER] = sha256(folder / ENCODER)
             card = replace(self.card, files=files)
-            write_json(folder / CARD, card.to_dict())
+            write_json(folder / CARD, asdict(card))
             digest = sha256(folder / CARD)
         thumbnails = path / THUMBNAILS if self.thumbnail_file is not None else None
         return Checkpoint(card, model, bank, thumbnail_file=thumbnails, path=path, digest=digest)

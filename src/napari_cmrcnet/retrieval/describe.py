@@ -221,7 +221,7 @@ def _checkpoint(path: Path) -> Description:
         problems.append(str(error))
     if card.synthetic:
         facts["synthetic"] = "yes: trained on simulated sections"
-    values = {"bank_spots": bank.spots, "bank_genes": len(bank.names.symbols), "card": card.to_dict()}
+    values = {"bank_spots": bank.spots, "bank_genes": len(bank.names.symbols), "card": asdict(card)}
     return Description("checkpoint", facts, tuple(problems), values)
 
 

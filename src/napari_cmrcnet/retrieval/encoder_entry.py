@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.model.frozen_encoders import FIELDS, FrozenEncoder, encoder_named
 from napari_cmrcnet.slides.patches import PatchSpec
 
@@ -24,6 +23,11 @@ class EncoderEntry:
         Where that file was; ``""`` where a package ships it or the checkpoint has a copy.
     settings : mapping
         All that decides the features, see `feature_settings`.
+
+    Raises
+    ------
+    UserError
+        If the encoder is unknown here, or has other settings.
     """
 
     name: str
@@ -31,33 +35,17 @@ class EncoderEntry:
     source: str
     settings: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        if dict(self.settings) != feature_settings(self.encoder):
+            raise UserError(
+                f"It uses the encoder {self.name} with other settings than this version of the software; update "
+                "napari-cmrcnet, or train again."
+            )
+
     @property
     def encoder(self) -> FrozenEncoder:
         """The encoder."""
         return encoder_named(self.name)
-
-    @classmethod
-    def read(cls, value: Any) -> "EncoderEntry | None":
-        """Read the entry from JSON, null if the model stands on no frozen encoder.
-
-        Raises
-        ------
-        UserError
-            If the encoder is unknown here, or described otherwise; the message is the second half of a sentence.
-        """
-        if value is None:
-            return None
-        entry = read_entries(cls, value, settings=dict)
-        try:
-            known = feature_settings(entry.encoder)
-        except UserError as error:
-            raise UserError(f"stands on an encoder that is not known here: {error}") from error
-        if dict(entry.settings) != known:
-            raise UserError(
-                f"uses the encoder {entry.name} with other settings than this version of the software; update "
-                "napari-cmrcnet, or train again"
-            )
-        return entry
 
 
 def fields_of(encoder: FrozenEncoder) -> tuple[PatchSpec, ...]:

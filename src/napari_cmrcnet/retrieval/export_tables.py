@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,7 +193,7 @@ def _table(case: Case, wanted: Wanted, path: Path, slide: "Slide | None") -> Ann
     own = case.spots.obs.drop(columns=["section", *confidence.columns], errors="ignore")
     obs = pd.concat([own, confidence], axis=1)
     obs.insert(0, "section", pd.Categorical([case.name] * len(obs)))
-    record = json.dumps(case.provenance.to_dict(), ensure_ascii=False)
+    record = json.dumps(asdict(case.provenance), ensure_ascii=False)
     ((library, about),) = case.spots.uns["spatial"].items()
     factors = {"tissue_hires_scalef": 1.0, **about["scalefactors"]}  # squidpy asks for it without a picture, too
     metadata = dict(about.get("metadata", {}))

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import check_names, read_entry
 
 Array = NDArray[np.float64]
 
@@ -32,11 +31,24 @@ class Usual:
         By what a difference to it is multiplied, a number a feature; or a matrix, features by features.
     limit : float
         Distance up to which a section is like them, see `usual_tissue`.
+
+    Raises
+    ------
+    UserError
+        If these do not fit each other, or the limit is not above 0.
     """
 
     centre: tuple[float, ...]
     scale: tuple[float, ...] | tuple[tuple[float, ...], ...]
     limit: float
+
+    def __post_init__(self) -> None:
+        n = len(self.centre)
+        lengths = {len(row) for row in self.scale if isinstance(row, tuple)}
+        if not n or len(self.scale) != n or not lengths <= {n}:
+            raise UserError("A centre and a scale of the training tissue do not fit each other.")
+        if not self.limit > 0:
+            raise UserError("A limit of the training tissue is not above 0.")
 
     def far(self, mean: Array) -> float:
         """Return how far the mean features of a section (f,) are from the centre, in limits."""
@@ -61,14 +73,14 @@ class Likeness:
     Raises
     ------
     UserError
-        If there is none; the message is the second half of a sentence.
+        If there is none.
     """
 
     far: Mapping[str, float]
 
     def __post_init__(self) -> None:
         if not self.far:
-            raise UserError("has a likeness to the training tissue without a number")
+            raise UserError("A likeness to the training tissue has no number.")
 
     @property
     def verdict(self) -> str:
@@ -82,38 +94,6 @@ class Likeness:
         beyond = [f"{kind} ({far:.1f} times the limit)" for kind, far in self.far.items() if far > 1]
         said = f"The slide is {self.verdict}."
         return f"{said} It differs in {' and '.join(beyond)}." if beyond else said
-
-
-def usual_from(value: Mapping[str, Any]) -> dict[str, Usual]:
-    """Read from JSON what the training sections look like.
-
-    Raises
-    ------
-    UserError
-        If it is something else.
-    """
-    found = {}
-    for kind in value:
-        content = read_entry(value, kind, dict)
-        check_names(content, Usual)
-        centre, scale = (_numbers(content[name], kind) for name in ("centre", "scale"))
-        square = (centre.size, centre.size)
-        if centre.ndim != 1 or not centre.size or scale.shape not in (centre.shape, square):
-            raise UserError(f"has a centre and a scale of the {kind} that do not fit each other")
-        if not (limit := read_entry(content, "limit", float)) > 0:
-            raise UserError(f"has a limit of the {kind} that is not above 0")
-        found[kind] = Usual(as_tuples(centre), as_tuples(scale), limit)
-    return found
-
-
-def _numbers(value: Any, kind: str) -> Array:
-    try:
-        numbers = np.array(value)
-    except ValueError:  # rows of different lengths
-        numbers = np.array(None)
-    if numbers.dtype.kind not in "if" or not np.isfinite(numbers).all():
-        raise UserError(f"has numbers of the {kind} that are not finite numbers")
-    return numbers.astype(np.float64)
 
 
 def as_tuples(values: Array) -> Any:

@@ -32,6 +32,7 @@ from napari_cmrcnet.retrieval.expected import with_expected
 from napari_cmrcnet.retrieval.known_genes import FOUND, INTERVAL, KnownGenes
 from napari_cmrcnet.retrieval.prediction_checks import RETRIEVAL, check_parts, no_checkpoint
 from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.sections.panels import PANEL_MAY_LACK
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
@@ -58,7 +59,7 @@ class _Record:
     checkpoint_relative: str  # its path as seen from the folder of the prediction
     spots: Mapping[str, Any]  # what they say of their origin
     variable_genes: tuple[str, ...]
-    view: Any
+    view: Any = None
 
 
 def save(prediction: "Prediction", path: str | os.PathLike[str]) -> None:
@@ -232,9 +233,7 @@ def _read_record(path: Path, text: Any) -> _Record:
             "update napari-cmrcnet."
         )
     try:
-        return read_entries(
-            _Record, {"view": {}, **values}, provenance=Provenance.from_dict, spots=dict, view=lambda view: view
-        )
+        return read_entries(_Record, values, may_lack=("view", *PANEL_MAY_LACK))
     except UserError as error:
         raise UserError(f"{path} {error}; predict again.") from error
 

@@ -196,9 +196,7 @@ def read_project(path: str | os.PathLike[str]) -> Project:
 
 
 def _case(values: Any, folder: Path) -> ProjectCase:
-    if not isinstance(values, dict):
-        raise UserError("is no object")
-    case = read_entries(ProjectCase, values, view=dict)
+    case = read_entries(ProjectCase, values)
     for name in TEXTS:
         if len(text := getattr(case, name)) > MAX_TEXT or "\0" in text:
             raise UserError(f"has {name} that is too long, or no text")

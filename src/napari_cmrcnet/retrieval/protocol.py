@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.sections.stain import PatchColours
-from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum
+from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum, target_from
 from napari_cmrcnet.slides.patches import PatchSpec
 
 MOST_SMOOTHING = 100
@@ -31,6 +32,11 @@ class Preprocessing:
         Of R, G, B in 0–1; pixels are shifted and scaled by them.
     colour_normalisation : bool
         Shift and scale the pixels of each section by its own `patch_colours` instead.
+
+    Raises
+    ------
+    UserError
+        If it cannot be done.
     """
 
     target_sum: TargetSum = TARGET_SUM
@@ -39,6 +45,13 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     colour_normalisation: bool = False
+
+    def __post_init__(self) -> None:
+        target_from(self.target_sum)
+        if not self.log:
+            raise UserError("With log: false expression is not log-normalised, and no other is known.")
+        if min(self.std) <= 0:
+            raise UserError(f"The std is {list(self.std)}; give numbers above 0.")
 
 
 @dataclass(frozen=True)
@@ -56,12 +69,24 @@ class Query:
     weighted : bool
         Weigh each neighbour by the probability that CLIP's loss gives it among them: the softmax of the similarities
         over the temperature of the training. Else all count alike.
+
+    Raises
+    ------
+    UserError
+        If a number is out of range.
     """
 
     test_time_augmentation: bool = False
     neighbourhood_smoothing: float = 0.0
     k: int = 50
     weighted: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.neighbourhood_smoothing <= MOST_SMOOTHING:
+            weight = f"{self.neighbourhood_smoothing:g}"
+            raise UserError(f"Neighbourhood smoothing is {weight}; give a weight from 0 to {MOST_SMOOTHING}.")
+        if self.k < 1:
+            raise UserError(f"k is {self.k}; give at least 1 training spot behind a value, such as 50.")
 
     def k_of(self, bank_spots: int, asked: int | None = None) -> int:
         """Return how many neighbours to take from a bank: what is asked for, else one's own as far as it goes."""

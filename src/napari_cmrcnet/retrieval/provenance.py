@@ -1,15 +1,13 @@
 """What a prediction was made from, as its file records it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.versions import package_versions
-from napari_cmrcnet.retrieval.card import panel_from
 from napari_cmrcnet.retrieval.expected import Over, over_in_words
 from napari_cmrcnet.retrieval.likeness import Likeness
 from napari_cmrcnet.retrieval.protocol import average_in_words
@@ -83,6 +81,11 @@ class Provenance:
         Versions.
     date : str
         When, ISO 8601 in UTC.
+
+    Raises
+    ------
+    UserError
+        If the temperature is not above 0.
     """
 
     checkpoint: str = ""
@@ -115,6 +118,10 @@ class Provenance:
     synthetic: bool = False
     packages: Mapping[str, str] = field(default_factory=package_versions)
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def __post_init__(self) -> None:
+        if self.weight_temperature is not None and not self.weight_temperature > 0:
+            raise UserError("The weight_temperature is not above 0.")
 
     @classmethod
     def of(cls, spots: "AnnData", slide: "Slide | None", size: PixelSize, section: str, patient: str) -> "Provenance":
@@ -161,21 +168,3 @@ class Provenance:
                 raise UserError(
                     f"{path} would overwrite the {what} that {self.section} was predicted from; choose another name."
                 )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON can hold it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Provenance":
-        """Make a record from what `to_dict` gave.
-
-        Raises
-        ------
-        UserError
-            If an entry is missing, unknown or of the wrong kind.
-        """
-        found = read_entries(cls, values, panel=panel_from)
-        if found.weight_temperature is not None and not found.weight_temperature > 0:
-            raise UserError("has a weight_temperature that is not above 0")
-        return found

@@ -41,6 +41,10 @@ class Panel:
     down: tuple[str, ...] = ()
 
 
+PANEL_MAY_LACK = ("down",)
+"""What panels in files that are older than signatures lack."""
+
+
 def _paper_panels() -> dict[str, Panel]:
     content = json.loads(files(__package__).joinpath("panels.json").read_text("utf-8"))
     return {key: Panel(entry["name"], tuple(entry["genes"])) for key, entry in content.items()}

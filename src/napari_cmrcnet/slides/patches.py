@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 
+MOST_PX, MPP = 4096, (0.01, 100.0)  # of a patch
+
 
 @dataclass(frozen=True, slots=True)
 class PatchSpec:
@@ -37,10 +39,22 @@ class PatchSpec:
     model_mpp : float
         µm per pixel of a patch; 224 pixels at 0.5 are 112 µm, as in HEST's patches (Jaume et al., NeurIPS 2024), which
         the paper's public code reads.
+
+    Raises
+    ------
+    UserError
+        If there are no such patches.
     """
 
     patch_px: int = 224
     model_mpp: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.patch_px <= MOST_PX or not MPP[0] <= self.model_mpp <= MPP[1]:
+            raise UserError(
+                f"Patches of {self.patch_px} px at {self.model_mpp} µm are impossible; give 1 to {MOST_PX} px at "
+                f"{MPP[0]:g} to {MPP[1]:g} µm per pixel."
+            )
 
     def side_px(self, mpp: float) -> float:
         """Return the side of a patch in full-resolution pixels of a slide whose pixels are ``mpp`` µm wide."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.model.config import FROZEN, ModelConfig, Preset, preset
 from napari_cmrcnet.model.frozen_encoders import DEFAULT, encoder_named
-from napari_cmrcnet.retrieval.protocol import MOST_SMOOTHING, Preprocessing, Query
+from napari_cmrcnet.retrieval.protocol import Preprocessing, Query
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.totals import MEDIAN, TARGET_SUM, TargetSum, target_from
 from napari_cmrcnet.slides.patches import PatchSpec
@@ -143,11 +143,6 @@ class FitConfig:
             raise UserError(f"Validation {self.validation!r} is neither 'section:NAME' nor a share of the spots.")
         if isinstance(self.validation, float | int) and not 0 < self.validation < 1:
             raise UserError(f"The validation share is {self.validation:g}; give a number between 0 and 1, such as 0.2.")
-        if not 0 <= self.asked_with.neighbourhood_smoothing <= MOST_SMOOTHING:
-            weight = f"{self.asked_with.neighbourhood_smoothing:g}"
-            raise UserError(f"Neighbourhood smoothing is {weight}; give a weight from 0 to {MOST_SMOOTHING}.")
-        if self.asked_with.k < 1:
-            raise UserError(f"k is {self.asked_with.k}; give at least 1 training spot behind a value, such as 50.")
         if self.asked_with.weighted and self.model_config(n_genes=1).contrast != "clip":
             raise UserError(
                 "Neighbours are weighted by the probabilities of CLIP's loss, which is not trained; let them all count "

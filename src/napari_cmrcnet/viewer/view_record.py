@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.json_entries import read_entry
 from napari_cmrcnet.evaluation.gene_trust import most_trusted
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_shown
 from napari_cmrcnet.sections.geojson import as_geojson
@@ -39,10 +37,8 @@ def carried_on(session: "Session", case: "Case | None") -> dict[str, Any]:
 
 def ticked_of(record: Mapping[str, Any], otherwise: tuple[str, ...]) -> tuple[str, ...]:
     """Return the ticked genes of a record; others where it has none."""
-    try:
-        return tuple(read_entry(record, "ticked", tuple[str, ...])) if "ticked" in record else otherwise
-    except UserError:
-        return otherwise
+    ticked = record.get("ticked")
+    return tuple(ticked) if isinstance(ticked, list) and all(isinstance(gene, str) for gene in ticked) else otherwise
 
 
 def views_of(shown: Shown, case: "Case | None", classes: bool) -> tuple[View, ...]:
