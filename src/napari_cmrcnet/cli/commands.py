@@ -187,7 +187,6 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def _external(options: argparse.Namespace) -> "Prediction | None":
     """Open the one table of another tool; None where the files are predictions of this software."""
-    from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.external import open_external
     from napari_cmrcnet.retrieval.external_files import H5AD
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
@@ -196,8 +195,6 @@ def _external(options: argparse.Namespace) -> "Prediction | None":
     path = options.predictions[0]
     of_external = [f"--{name}" for name in ("spots", "layer", "scale") if getattr(options, name) is not None]
     h5ad = path.is_file() and path.suffix.lower() == H5AD
-    if h5ad:
-        check_hdf5(path)
     if not of_external and (not path.is_file() or (h5ad and is_prediction(path))):
         return None
     if len(options.predictions) > 1:

@@ -177,13 +177,11 @@ def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:
     UserError
         Before any work.
     """
-    from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
 
     if not out.exists():
         return
     try:
-        check_hdf5(out)
         ours = is_prediction(out)
     except UserError as error:  # damaged, or another kind of file
         if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:

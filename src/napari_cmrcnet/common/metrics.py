@@ -1,11 +1,12 @@
 """How well predicted follows measured expression, gene by gene and over sets of genes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+T = TypeVar("T")
 Array = NDArray[np.float64]
 
 TOP = 50  # genes in HEG and HVG, as in the paper
@@ -96,7 +97,7 @@ def mean_pcc(values: ArrayLike, nan_as_zero: bool = False) -> float:
     return float(array.mean()) if array.size else float("nan")
 
 
-def highest(values: ArrayLike, genes: Sequence[str], n: int = TOP) -> tuple[str, ...]:
+def highest(values: ArrayLike, genes: Sequence[T], n: int = TOP) -> tuple[T, ...]:
     """Return the n genes of the highest value, best first; equal ones in the order given.
 
     Parameters
@@ -104,8 +105,8 @@ def highest(values: ArrayLike, genes: Sequence[str], n: int = TOP) -> tuple[str,
     values : (g,)
         Of each gene's measured, log-normalised expression over the test section's spots: the mean for HEG, the
         variance for HVG.
-    genes : sequence of str
-        Their names.
+    genes : sequence
+        Their names, or places.
     n : int
         How many; all if there are fewer.
     """

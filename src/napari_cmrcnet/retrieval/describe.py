@@ -70,14 +70,11 @@ def _not_by_ending(path: Path, library: str) -> Description:
     if path.suffix.lower() == ".csv" and is_sheet(path):
         return _sheet(path)
 
-    from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
     from napari_cmrcnet.sections.spots import is_spots
 
-    if path.suffix.lower() == ".h5ad":
-        check_hdf5(path)
-        if is_prediction(path) and not library:
-            return _prediction(path)
+    if path.suffix.lower() == ".h5ad" and is_prediction(path) and not library:
+        return _prediction(path)
     if library or is_spots(path):
         return _spots(path, library)
     return _slide(path)

@@ -10,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
+from napari_cmrcnet.common.metrics import highest
 from napari_cmrcnet.retrieval.averages import weighted_means
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.expression import log_normalise
 
 Float32 = npt.NDArray[np.float32]
-
-TOP = 50
-"""Genes among the highest in mean, and in variance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +97,13 @@ class Measured:
 
     @cached_property
     def top(self) -> dict[str, tuple[str, ...]]:
-        """The genes of highest mean (HEG) and of highest variance (HVG), `TOP` of each, the highest first."""
+        """The genes of highest mean (HEG) and of highest variance (HVG), as `highest` gives them."""
         squares = self._values.copy()
         squares.data **= 2
         means = self._own_means.astype(np.float64)
         variances = weighted_means(squares, self._weights) - means**2
-        orders = {"HEG": np.argsort(-means, kind="stable"), "HVG": np.argsort(-variances, kind="stable")}
-        return {name: tuple(self.own_names.symbols[at] for at in order[:TOP]) for name, order in orders.items()}
+        symbols = self.own_names.symbols
+        return {"HEG": highest(means, symbols), "HVG": highest(variances, symbols)}
 
     @cached_property
     def _own_means(self) -> Float32:

@@ -25,6 +25,7 @@ from napari_cmrcnet.common.files import seen_from
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.common.json_entries import read_entries
+from napari_cmrcnet.common.metrics import highest
 from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.retrieval.averages import Float32, weighted_means
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -110,18 +111,13 @@ def genes_to_store(case: "Case") -> list[str]:
         for start in range(0, len(genes), BLOCK):
             block = np.asarray(case.measured(genes[start : start + BLOCK]))
             moments.append((block.mean(axis=0), block.var(axis=0)))
-        variable = np.array([gene in case.variable_genes for gene in genes])
+        variable = [place for place, gene in enumerate(genes) if gene in case.variable_genes]
         for values in map(np.concatenate, zip(*moments, strict=True)):
-            for among in (np.arange(len(genes)), np.flatnonzero(variable)):
-                chosen += [of_measured[among[place]] for place in _highest(values[among])]
+            for among in (list(range(len(genes))), variable):
+                chosen += [of_measured[place] for place in highest(values[among], among, GENES_PER_SET)]
     elif bank is not None:
-        chosen += _highest(weighted_means(bank.expression, np.ones(len(bank))))
+        chosen += highest(weighted_means(bank.expression, np.ones(len(bank))), range(len(bank.genes)), GENES_PER_SET)
     return [names.symbols[column] for column in dict.fromkeys(chosen)]
-
-
-def _highest(values: Any) -> list[int]:
-    highest: list[int] = np.argsort(-np.asarray(values), kind="stable")[:GENES_PER_SET].tolist()
-    return highest
 
 
 def _var(prediction: "Prediction", genes: list[str]) -> pd.DataFrame:
@@ -190,9 +186,16 @@ def load(
 
 
 def is_prediction(path: str | os.PathLike[str]) -> bool:
-    """Say whether an h5ad file calls itself a prediction of this software."""
+    """Say whether an h5ad file calls itself a prediction of this software.
+
+    Raises
+    ------
+    UserError
+        As `check_hdf5`.
+    """
     import h5py
 
+    check_hdf5(path)
     with h5py.File(path, "r") as file:
         entry = file.get("uns/cmrcnet")
         return isinstance(entry, h5py.Dataset) and entry.shape == ()
@@ -208,9 +211,7 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance:
     """
     import h5py
 
-    path = no_checkpoint(path)
-    check_hdf5(path)
-    text = None
+    path, text = no_checkpoint(path), None
     if is_prediction(path):
         with h5py.File(path, "r") as file:
             text = file["uns/cmrcnet"].asstr()[()]

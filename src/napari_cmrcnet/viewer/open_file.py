@@ -61,13 +61,10 @@ def open_file(path: Path, now: Opened | None, asked: Mapping[str, str]) -> Job[O
         If it cannot be opened.
     """
     yield Progress(f"Opening {path.name}", 0, 0)
-    from napari_cmrcnet.common.hdf5_checks import check_hdf5
     from napari_cmrcnet.retrieval.prediction_file import is_prediction
 
-    if ends_in(path.name, PREDICTIONS):
-        check_hdf5(path)
-        if is_prediction(path):
-            return (yield from open_prediction(path))
+    if ends_in(path.name, PREDICTIONS) and is_prediction(path):
+        return (yield from open_prediction(path))
     try:
         return (yield from _section_or_table(path, now, asked))
     except UserError as error:
