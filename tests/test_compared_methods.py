@@ -236,7 +236,7 @@ def test_the_ceiling_averages_the_spots_around(sections: tuple[Section, ...]) ->
     np.testing.assert_allclose(alone, truth[10], rtol=1e-6)
 
 
-def test_ridge_reproduces_the_known_floor_on_real_sections(real_data: Path) -> None:
+def test_ridge_reproduces_the_known_scores_of_the_baseline_on_real_sections(real_data: Path) -> None:
     names = ("C2", "C3", "C4", "C5")
     *training, test = (
         open_section(real_data / "her2st" / f"{name}.tif", real_data / "her2st" / f"{name}.h5ad", name=name, mpp=0.5)

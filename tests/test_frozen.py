@@ -18,7 +18,7 @@ from scipy import sparse
 
 from napari_cmrcnet.benchmark.method_list import choose
 from napari_cmrcnet.benchmark.method_names import METHODS
-from napari_cmrcnet.benchmark.methods import frozen_inputs, frozen_ridge
+from napari_cmrcnet.benchmark.methods import frozen_ridge, image_inputs
 from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.cli import main
 from napari_cmrcnet.common.cache import cache_folder
@@ -218,7 +218,7 @@ def test_heads_learn_what_the_features_tell(
         told[:, :24] = expression_of(section.spots, GENES).toarray()
         return told
 
-    monkeypatch.setattr(frozen_inputs, "spot_features", stand_in)
+    monkeypatch.setattr(image_inputs, "spot_features", stand_in)
     made = METHODS[method](frozen_encoder=packaged().encoder.name, **settings)
     predictor = finish(made.fit(Task(tuple(sections[:2]), GENES, epochs=150)))
     predicted, measured = finish(predictor.predict(sections[2])), expression_of(sections[2].spots, GENES).toarray()

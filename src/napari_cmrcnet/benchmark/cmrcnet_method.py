@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.method_names import CMRCNET, KS
-from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
+from napari_cmrcnet.benchmark.methods.image_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job

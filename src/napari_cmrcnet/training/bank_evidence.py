@@ -14,22 +14,20 @@ from napari_cmrcnet.retrieval.queries import encode_section
 from napari_cmrcnet.retrieval.similarity_floor import similarity_floor
 from napari_cmrcnet.retrieval.thumbnails import write_thumbnails
 from napari_cmrcnet.slides.patches import PatchBatch
-from napari_cmrcnet.training.data import Part, Pixels, Rows, SpotSet
+from napari_cmrcnet.training.data import BatchReader, Pixels, Rows
 
 BLOCK = 64  # patches read at a time
 
 
 def training_floor(
-    parts: Sequence[Part], spots: SpotSet, query: Query, model: CMRCNet, bank: Bank, device: torch.device
+    spots: BatchReader, query: Query, model: CMRCNet, bank: Bank, device: torch.device
 ) -> Job[float | None]:
     """Encode the patches of the bank's spots as those of a new section, and return the `similarity_floor`.
 
     Parameters
     ----------
-    parts : sequence of Part
-        The sections with the spots trained on, in the order of the bank.
-    spots : SpotSet
-        The same spots.
+    spots : BatchReader
+        Those trained on, in the order of the bank.
     query : Query
         What the bank is asked with.
     model : CMRCNet
@@ -40,8 +38,7 @@ def training_floor(
         Where to encode.
     """
     queries = []
-    for part, file, colours in zip(parts, spots.files, spots.colours, strict=True):
-        patches = np.load(file, mmap_mode="r")
+    for part, patches, colours in zip(spots.parts, spots.patches, spots.colours, strict=True):
         batches = (PatchBatch(rows, patches[part.rows[rows]], np.empty(0, np.int64)) for rows in _blocks(part.rows))
         queries.append((yield from encode_section(model, part.section, batches, colours, query, device=device)))
     return (yield from similarity_floor(np.concatenate(queries), bank.embeddings, str(device)))

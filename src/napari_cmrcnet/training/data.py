@@ -1,21 +1,23 @@
 """Training spots: which they are, in which order they come, and how a batch of them is read."""
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.expected import Over
+from napari_cmrcnet.retrieval.protocol import IMAGENET
+from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.nearby_spots import compact_blocks
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.sections.stain import PatchColours
+from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
 from napari_cmrcnet.sections.totals import target_of
 from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.distributed import processes
@@ -126,32 +128,6 @@ def _part(section: Section, rows: NDArray[Any], config: FitConfig) -> Part:
     return Part(section, rows, target_sum)
 
 
-@dataclass(frozen=True)
-class SpotSet:
-    """Patches and expression of n spots; small enough to send to another process, which opens the patches.
-
-    Parameters
-    ----------
-    files : tuple of Path
-        Patch caches.
-    file, row : int64 arrays, (n,)
-        Which of the caches a spot's patch is in, and which row of it.
-    expression : CSR float32, (n, genes)
-        Log-normalised expression of the genes that the model reads, as it reads them.
-    colours : tuple of PatchColours
-        By which the pixels of each of the caches are shifted and scaled.
-    """
-
-    files: tuple[Path, ...]
-    file: Rows
-    row: Rows
-    expression: Any
-    colours: tuple[PatchColours, ...]
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-
 def epoch_batches(n: int, batch_size: int, n_processes: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """Put n spots in a random order and cut it into batches of equal size.
 
@@ -185,28 +161,61 @@ class Batch:
 
 
 class BatchReader:
-    """Reads batches of a `SpotSet` in a thread, ahead of their use and in the order asked for."""
+    """Reads batches of spots in a thread, ahead of their use and in the order asked for.
 
-    def __init__(self, spots: SpotSet, pin: bool = False) -> None:
-        self.spots = spots
-        self._pin = pin
-        self._patches = [np.load(file, mmap_mode="r") for file in spots.files]
-        self._colours = np.array(spots.colours, np.float32)  # (files, 2, 3)
+    Parameters
+    ----------
+    parts : sequence of Part
+        The spots; their numbers go from one part to the next.
+    patches : mapping of str to uint8 (n, side, side, 3)
+        By its name, the patches of a section, at all of its spots.
+    genes : sequence of str
+        That the model reads.
+    config : FitConfig
+        How it reads patches.
+    pin : bool
+        Keep batches where a GPU copies them from.
+
+    Attributes
+    ----------
+    expression : CSR float32, (n, genes)
+        Log-normalised, as the model reads it.
+    patches, colours : lists
+        Of each part, the patches of its section, and by what their pixels are shifted and scaled.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        patches: Mapping[str, Pixels],
+        genes: Sequence[str],
+        config: FitConfig,
+        pin: bool = False,
+    ) -> None:
+        self.parts, self._pin = parts, pin
+        self.patches = [patches[part.section.name] for part in parts]
+        self.colours = [_colours(each, config) for each in self.patches]
+        self._scales = np.array(self.colours, np.float32)  # (parts, 2, 3)
+        self._part = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
+        self._row = np.concatenate([part.rows for part in parts])
+        each = [expression_of(part.section.spots, genes, part.target_sum) for part in parts]
+        self.expression = sparse.vstack(each, format="csr")
+
+    def __len__(self) -> int:
+        return len(self._row)
 
     def pixels(self, chosen: Rows) -> Pixels:
         """Read the patches of some spots, uint8 (b, side, side, 3)."""
-        side = self._patches[0].shape[1]
-        pixels = np.empty((len(chosen), side, side, 3), np.uint8)
-        for i, patches in enumerate(self._patches):
-            here = self.spots.file[chosen] == i
-            pixels[here] = patches[self.spots.row[chosen[here]]]
+        pixels = np.empty((len(chosen), *self.patches[0].shape[1:]), np.uint8)
+        for number, patches in enumerate(self.patches):
+            here = self._part[chosen] == number
+            pixels[here] = patches[self._row[chosen[here]]]
         return pixels
 
     def read(self, chosen: Rows) -> Batch:
-        """Read one batch of spots, given by their rows."""
-        pixels, expression = self.pixels(chosen), self.spots.expression[chosen].toarray()
-        colours = self._colours[self.spots.file[chosen]]
-        batch = torch.from_numpy(pixels), torch.from_numpy(expression), torch.from_numpy(colours)
+        """Read one batch of spots, given by their numbers."""
+        pixels, expression = self.pixels(chosen), self.expression[chosen].toarray()
+        batch = map(torch.from_numpy, (pixels, expression, self._scales[self._part[chosen]]))
         return Batch(*(tensor.pin_memory() if self._pin else tensor for tensor in batch))
 
     def batches(self, chosen: Sequence[Rows]) -> Generator[Batch]:
@@ -219,3 +228,10 @@ class BatchReader:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
+
+
+def _colours(patches: Pixels, config: FitConfig) -> PatchColours:
+    """Return by what a section's patches are shifted and scaled, as `section_colours` does for a new section."""
+    if not config.preprocessing.colour_normalisation:
+        return IMAGENET
+    return patch_colours(patches[spots_to_measure(len(patches))])

@@ -4,10 +4,9 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from napari_cmrcnet.common.errors import UserError
@@ -18,16 +17,14 @@ from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_sections_genes
-from napari_cmrcnet.retrieval.protocol import IMAGENET
-from napari_cmrcnet.sections.expression import PAPER_GENES, expression_of, highly_variable_genes
+from napari_cmrcnet.sections.expression import PAPER_GENES, highly_variable_genes
 from napari_cmrcnet.sections.gene_joining import comparable
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.sections.stain import PatchColours, patch_colours, spots_to_measure
 from napari_cmrcnet.sections.totals import total_genes
 from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.training.bank_evidence import training_floor, training_thumbnails
 from napari_cmrcnet.training.config import FitConfig
-from napari_cmrcnet.training.data import Part, SpotSet, split
+from napari_cmrcnet.training.data import BatchReader, Part, split
 from napari_cmrcnet.training.distributed import Process, check_devices, join
 from napari_cmrcnet.training.fit_frozen import fit_frozen
 from napari_cmrcnet.training.loop import STATE, Plan, train
@@ -85,17 +82,17 @@ def fit(
     with join(config) as process, only_one(run.path) if process.first else nullcontext():
         if process.first:
             run.refuse_to_overwrite(resume)
-            work = yield from _prepare(sections, config, run, resume, process)
+            plan = yield from _prepare(sections, config, run, resume, process)
             process.wait()
         else:  # finds what the first has cut
             process.wait()
-            work = finish(_prepare(sections, config, run, resume, process))
+            plan = finish(_prepare(sections, config, run, resume, process))
         if not run.out.exists():
             if process.first:
-                state = yield from train(work.plan, process)
-                yield from _save(work, run, state, process.device)
+                state = yield from train(plan, process)
+                yield from _save(plan, run, state, process.device)
             else:
-                finish(train(work.plan, process))
+                finish(train(plan, process))
             process.wait()
         if process.first:
             run.tidy()
@@ -120,18 +117,9 @@ def check_sections(sections: Sequence[Section]) -> None:
     check_sections_genes(sections)
 
 
-@dataclass(frozen=True)
-class _Work:
-    plan: Plan
-    genes: list[str]
-    variable: list[str]
-    training: list[Part]
-    validation: list[Part]
-
-
 def _prepare(
     sections: Sequence[Section], config: FitConfig, run: RunFolder, resume: bool, process: Process
-) -> Job[_Work]:
+) -> Job[Plan]:
     training, validation = split(sections, config)
     measured = [part.section for part in training]
     variable = highly_variable_genes(measured)  # the paper's, among which its scores are ranked
@@ -148,13 +136,15 @@ def _prepare(
     yield Progress("Checking slides", len(sections), len(sections), "slides")
     if process.first:
         run.begin(describe(sections, config, keys, genes), resume)
-    files: dict[str, Path] = {}
+    patches = {}
     for section, key in zip(sections, keys, strict=True):
-        patches = yield from patch_cache(section, config.patch, key)
-        files[section.name] = Path(patches.filename)  # type: ignore[attr-defined]
-    spots = [_spot_set([part], files, genes, config) for part in validation]
-    plan = Plan(config, settings, _spot_set(training, files, genes, config), tuple(spots), run.path)
-    return _Work(plan, genes, variable, training, validation)
+        patches[section.name] = yield from patch_cache(section, config.patch, key)
+
+    def reader(parts: Sequence[Part]) -> BatchReader:
+        return BatchReader(parts, patches, genes, config, pin=process.device.type == "cuda")
+
+    held_out = [reader([part]) for part in validation]
+    return Plan(config, settings, genes, variable, reader(training), held_out, run.path)
 
 
 def _there(genes: list[str], validation: Sequence[Part]) -> list[str]:
@@ -165,50 +155,25 @@ def _there(genes: list[str], validation: Sequence[Part]) -> list[str]:
     raise UserError("The validation section has none of the training sections' variable genes; choose another.")
 
 
-def _spot_set(parts: Sequence[Part], files: dict[str, Path], genes: Sequence[str], config: FitConfig) -> SpotSet:
-    from scipy import sparse
-
-    sizes = [len(part.rows) for part in parts]
-    expression = sparse.vstack(
-        [expression_of(part.section.spots, genes, part.target_sum) for part in parts], format="csr"
-    )
-    return SpotSet(
-        files=tuple(files[part.section.name] for part in parts),
-        file=np.repeat(np.arange(len(parts)), sizes),
-        row=np.concatenate([part.rows for part in parts]),
-        expression=expression,
-        colours=tuple(_colours(files[part.section.name], config) for part in parts),
-    )
-
-
-def _colours(patches: Path, config: FitConfig) -> PatchColours:
-    """Return by what a section's patches are shifted and scaled, as `section_colours` does for a new section."""
-    if not config.preprocessing.colour_normalisation:
-        return IMAGENET
-    cached = np.load(patches, mmap_mode="r")
-    return patch_colours(cached[spots_to_measure(len(cached))])
-
-
-def _save(work: _Work, run: RunFolder, state: State, device: torch.device) -> Job[None]:
+def _save(plan: Plan, run: RunFolder, state: State, device: torch.device) -> Job[None]:
     """Write the checkpoint, and the last one beside it where another epoch was better."""
     weights, last = inference_state(state.model), state.epochs
     best = state.best_epoch or last
-    sections = [part.section for part in work.training]
+    config, parts = plan.config, plan.training.parts
+    sections = [part.section for part in parts]
     usual = yield from training_tissue(sections)
-    thumbnails = run.path / THUMBNAILS if work.plan.config.thumbnails else None
+    thumbnails = run.path / THUMBNAILS if config.thumbnails else None
     if thumbnails is not None:
-        patches = (np.load(file, mmap_mode="r") for file in work.plan.training.files)
-        rows = (part.rows for part in work.training)
-        yield from training_thumbnails(list(zip(patches, rows, strict=True)), thumbnails)
+        rows = [part.rows for part in parts]
+        yield from training_thumbnails(list(zip(plan.training.patches, rows, strict=True)), thumbnails)
 
     def checkpoint(weights: dict[str, torch.Tensor], epoch: int) -> Job[Checkpoint]:
-        model = CMRCNet(replace(work.plan.settings, reconstruction=False))  # the rest of it only trains
+        model = CMRCNet(replace(plan.settings, reconstruction=False))  # the rest of it only trains
         model.load_state_dict(weights)
-        bank = build_bank(model, sections, work.genes, device, [part.target_sum for part in work.training])
-        config = work.plan.config
-        floor = yield from training_floor(work.training, work.plan.training, config.asked_with, model, bank, device)
+        bank = build_bank(model, sections, plan.genes, device, [part.target_sum for part in parts])
+        floor = yield from training_floor(plan.training, config.asked_with, model, bank, device)
         pcc = state.history[epoch - 1].validation_pcc
-        card = replace(_card(work, epoch), validation_pcc=pcc, usual_tissue=usual, similarity_floor=floor)
+        card = replace(_card(plan, epoch), validation_pcc=pcc, usual_tissue=usual, similarity_floor=floor)
         return Checkpoint(card, model, bank, thumbnail_file=thumbnails)
 
     if best < last:
@@ -221,21 +186,22 @@ def _save(work: _Work, run: RunFolder, state: State, device: torch.device) -> Jo
     trained.save(run.out)
 
 
-def _card(work: _Work, epoch: int) -> Card:
-    config, sections = work.plan.config, [part.section for part in work.training]
+def _card(plan: Plan, epoch: int) -> Card:
+    config, sections = plan.config, [part.section for part in plan.training.parts]
+    held_out = [part.section for reader in plan.validation for part in reader.parts]
     names = tuple(section.name for section in sections)
     return Card(
-        model=work.plan.settings,
-        genes=tuple(work.genes),
+        model=plan.settings,
+        genes=tuple(plan.genes),
         sections=names,
-        patients=tuple(dict.fromkeys(part.section.patient for part in (*work.training, *work.validation))),
+        patients=tuple(dict.fromkeys(section.patient for section in (*sections, *held_out))),
         seed=config.seed,
         epochs=epoch,
         preprocessing=config.preprocessing,
         query=config.asked_with,
-        validated_on=tuple(part.section.name for part in work.validation if part.section.name not in names),
+        validated_on=tuple(section.name for section in held_out if section.name not in names),
         panel=config.panel,
-        variable_genes=tuple(work.variable),
+        variable_genes=tuple(plan.variable),
         total_genes={section.name: total_genes(section.spots) for section in sections},
         synthetic=any(section.origin.synthetic for section in sections),
     )

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from napari_cmrcnet.model.config import OWN_ENCODERS, ModelConfig
 from napari_cmrcnet.model.symmetries import apply_symmetries, draw_symmetries
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.training.config import FitConfig
-from napari_cmrcnet.training.data import Batch, BatchReader, SpotSet, epoch_batches
+from napari_cmrcnet.training.data import Batch, BatchReader, epoch_batches
 from napari_cmrcnet.training.distributed import Process
 from napari_cmrcnet.training.state import Epoch, State, write_log
 from napari_cmrcnet.training.step import Losses, batch_losses, learning_rate
@@ -27,17 +28,19 @@ STATE, LOG = "state.pt", "log.csv"
 SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """All that the loop needs, in a form that can be sent to another process.
+    """What a training does: the model reads ``genes``; ``variable`` are the paper's, among which scores are ranked.
 
-    ``validation`` has one set of spots a section; ``folder`` holds the state and the log.
+    ``validation`` has one reader a section; ``folder`` holds the state and the log.
     """
 
     config: FitConfig
     settings: ModelConfig
-    training: SpotSet
-    validation: tuple[SpotSet, ...]
+    genes: Sequence[str]
+    variable: Sequence[str]
+    training: BatchReader
+    validation: Sequence[BatchReader]
     folder: Path
 
 
@@ -60,14 +63,11 @@ def train(plan: Plan, process: Process) -> Job[State]:
 class _Loop:
     def __init__(self, plan: Plan, process: Process) -> None:
         self.plan, self.process = plan, process
-        config, device, saved = plan.config, process.device, plan.folder / STATE
-        pin = device.type == "cuda"
-        self.training = BatchReader(plan.training, pin)
-        self.held_out = [BatchReader(spots, pin) for spots in plan.validation]
+        config, saved = plan.config, plan.folder / STATE
         self.n_batches = len(self._order(np.random.default_rng(0)))  # an epoch
         torch.manual_seed(config.seed)
         model = CMRCNet(plan.settings, None if saved.exists() else config.weights)  # what is saved has them all
-        model.to(device)
+        model.to(process.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.decay)
         self.state = State(model, optimizer)
         if saved.exists():
@@ -105,7 +105,7 @@ class _Loop:
         sums = torch.zeros(3, device=self.process.device)
         values: dict[str, float] = {}
         started = shown = time.perf_counter()
-        with closing(self.training.batches([batch[rank] for batch in order])) as reader:
+        with closing(self.plan.training.batches([batch[rank] for batch in order])) as reader:
             for i, (batch, drawn) in enumerate(zip(reader, symmetries, strict=True)):
                 losses = self._backward(batch, drawn)
                 rate = self._step()
@@ -148,9 +148,10 @@ class _Loop:
 
     def _validated(self, epoch: Epoch) -> Epoch:
         """Add the figures on held-out spots. Every process computes them, which costs no waiting."""
-        if not self.held_out:
+        plan = self.plan
+        if not plan.validation:
             return epoch
-        loss, pcc = validate(self.state.model, self.training, self.held_out, self.plan.config, self.process.device)
+        loss, pcc = validate(self.state.model, plan.training, plan.validation, plan.config, self.process.device)
         if loss < self.state.best_loss:
             self.state.best_loss, self.state.best_epoch = loss, epoch.epoch
             self.state.best = inference_state(self.state.model)

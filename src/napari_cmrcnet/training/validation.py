@@ -38,8 +38,8 @@ def validate(
         Held-out spots, one reader a section.
     """
     model.eval()
-    expression = training.spots.expression.T.tocsr().astype(np.float64)  # (genes, M)
-    bank = gene_embeddings(model, training.spots.expression, device)
+    expression = training.expression.T.tocsr().astype(np.float64)  # (genes, M)
+    bank = gene_embeddings(model, training.expression, device)
     losses, weights, pccs = [], [], []
     for section in held_out:
         queries, loss = _embed_patches(model, section, config, device)
@@ -48,14 +48,14 @@ def validate(
         neighbours, similarity = nearest(queries, bank, config.asked_with.k_of(len(bank)), device=device)
         shares = neighbour_weights(similarity, model.config.temperature if config.asked_with.weighted else None)
         predicted = Neighbourhoods.of(neighbours, len(bank), shares).mean(expression)
-        pccs.append(mean_pcc(pcc(section.spots.expression.toarray(), predicted)))
+        pccs.append(mean_pcc(pcc(section.expression.toarray(), predicted)))
     over_sections = mean_pcc(pccs)
     return float(np.average(losses, weights=weights)), None if np.isnan(over_sections) else over_sections
 
 
 def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device: torch.device) -> tuple[Matrix, float]:
     """Return the image embeddings of all spots and the mean loss of batches of equal size."""
-    n = len(spots.spots)
+    n = len(spots)
     batches = np.array_split(np.arange(n), -(-n // config.batch_size))
     torch.manual_seed(config.seed)  # the same masks each epoch: losses compare; an epoch begins with a seed of its own
     embeddings, total = [], 0.0

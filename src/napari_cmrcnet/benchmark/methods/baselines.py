@@ -1,4 +1,4 @@
-"""Floors: what any method must beat, and what the measured spots themselves would give."""
+"""Baselines: what any method must beat, and what the measured spots themselves would give."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,5 @@
 """BLEEP: expression by retrieval from a joint embedding of patches and genes (Xie et al., NeurIPS 2023)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.frozen_inputs import FrozenInputs, ImageMethod
+from napari_cmrcnet.benchmark.methods.image_inputs import ImageMethod, Inputs
 from napari_cmrcnet.benchmark.methods.method import Fitted, Task
-from napari_cmrcnet.benchmark.methods.regression import (
-    PatchInputs,
-    train,
-)
+from napari_cmrcnet.benchmark.methods.regression import train
 from napari_cmrcnet.common.device import autocast, choose_device
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.model.encoders import ProjectionHead
@@ -92,7 +88,9 @@ class BLEEP(ImageMethod):
         inputs = yield from self.inputs(task, MEDIAN)
         network.to(device)
         yield from self._train(network, inputs, task, device)
-        bank = _bank(gene_embeddings(network, inputs.expression, device), task)
+        embeddings = unit_length(gene_embeddings(network, inputs.expression, device))
+        nowhere = pd.DataFrame(index=range(len(embeddings)))  # nobody asks where its spots lie
+        bank = Bank(embeddings, task.expression().tocsc(), task.genes, ("",) * len(task.genes), nowhere)
         spots = len(bank)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks[1:] if k > spots]
         notes += self.scratch_notes(self.title, task)
@@ -105,16 +103,12 @@ class BLEEP(ImageMethod):
 
         return Fitted(predict, notes)
 
-    def _train(
-        self, network: "BLEEPNetwork", inputs: PatchInputs | FrozenInputs, task: Task, device: torch.device
-    ) -> Job[None]:
-        """Train; the network ends with the weights of the best epoch."""
-        n = len(inputs)
+    def _train(self, network: "BLEEPNetwork", inputs: Inputs, task: Task, device: torch.device) -> Job[None]:
+        """Train on all spots but those that choose the epoch."""
+        n = len(inputs.images)
         order = np.random.default_rng(task.seed).permutation(n)
         n_held_out = round(self.validation * n)
         held_out, trained = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-        best: dict[str, Tensor] = {}
-        least = float("inf")
 
         def batches(rng: np.random.Generator) -> list[Rows]:
             return [trained[rows[0]] for rows in epoch_batches(len(trained), self.batch_size, 1, rng)]
@@ -124,18 +118,14 @@ class BLEEP(ImageMethod):
             image, gene = network.embed_image(patches), network.embed_genes(expression)
             return bleep_loss(image.float(), gene.float(), self.temperature)
 
-        def validate() -> Job[Mapping[str, float]]:
-            nonlocal least
+        def validate() -> Job[float]:
             parts = np.array_split(held_out, -(-n_held_out // self.batch_size))
             total = 0.0
             for done, rows in enumerate(parts):
                 yield Progress("Validating", done, len(parts), "batches")
                 with torch.inference_mode(), autocast(device):
                     total += float(loss(rows, None)) * len(rows)
-            if (found := total / n_held_out) < least:
-                least = found
-                best.update({name: value.detach().clone() for name, value in network.state_dict().items()})
-            return {"validation loss": found}
+            return total / n_held_out
 
         yield from train(
             title=self.title,
@@ -147,10 +137,8 @@ class BLEEP(ImageMethod):
             seed=task.seed,
             device=device,
             accumulate=self.accumulate,
-            after_epoch=validate if n_held_out else None,
+            validate=validate if n_held_out else None,
         )
-        if best:
-            network.load_state_dict(best)
 
 
 class BLEEPNetwork(nn.Module):
@@ -185,13 +173,3 @@ def bleep_loss(image: Tensor, gene: Tensor, temperature: float = 1.0) -> Tensor:
     target of these is sharpened by τ², to come out as that of the embeddings themselves times τ.
     """
     return contrastive_loss(gene / temperature**0.5, image / temperature**0.5, temperature**2) / 2
-
-
-def _bank(embeddings: Float32, task: Task) -> Bank:
-    obs = pd.concat([_obs(section) for section in task.training], ignore_index=True)
-    return Bank(unit_length(embeddings), task.expression().tocsc(), task.genes, ("",) * len(task.genes), obs)
-
-
-def _obs(section: Section) -> pd.DataFrame:
-    x, y = section.xy.T
-    return pd.DataFrame({"section": section.name, "patient": section.patient, "x": x, "y": y})

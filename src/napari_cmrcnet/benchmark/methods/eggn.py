@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.eggn_network import EGGNetwork, SlideGraph
 from napari_cmrcnet.benchmark.methods.features import standardised_features
-from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
+from napari_cmrcnet.benchmark.methods.image_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.benchmark.methods.regression import train
 from napari_cmrcnet.benchmark.methods.slide_regression import nearest_neighbours, without_self
@@ -19,7 +19,6 @@ from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import with_weights
 from napari_cmrcnet.retrieval.frozen_features import spot_features
-from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.pixel_size import spots_lattice
 from napari_cmrcnet.sections.section import Section
 
@@ -89,20 +88,36 @@ class EGGN:
             return (yield from standardised_features(section, task.patch)).astype(np.float32)
 
         features = yield from in_turn(map(describe, task.training))
-        expression = [expression_of(section.spots, task.genes).toarray() for section in task.training]
-        least = np.min([one.min(axis=0) for one in expression], axis=0)
-        largest = np.max([one.max(axis=0) for one in expression], axis=0)
+        expression = task.expression().toarray()
+        least, largest = expression.min(axis=0), expression.max(axis=0)
         span = np.where(largest > least, largest - least, np.float32(1))
-        bank = ExemplarBank(features, [(one - least) / span for one in expression], self.exemplars, device)
-        graphs = yield from in_turn(
-            bank.graph(section, features[i], training=i) for i, section in enumerate(task.training)
-        )
-        targets = list(map(torch.from_numpy, bank.expression))
+        of_sections = np.split((expression - least) / span, np.cumsum([len(each) for each in features])[:-1])
+        bank = ExemplarBank(features, of_sections, self.exemplars, device)
+        network = yield from self._trained(bank, task, device)
+
+        def predict(section: Section) -> Job[Float32]:
+            graph = yield from bank.graph(section, (yield from describe(section)))
+            yield Progress("Predicting", 0, 1)
+            with enough_memory(device, "a slide"), torch.inference_mode(), autocast(device):
+                scaled = network(graph.to(device)).float().cpu().numpy()
+            yield Progress("Predicting", 1, 1)
+            predicted: Float32 = scaled * span + least
+            return predicted
+
+        note = "EGGN got 23 colour and texture features in place of those of a pretrained ResNet-18."
+        return Fitted(predict, [] if self.frozen_encoder else [note])
+
+    def _trained(self, bank: "ExemplarBank", task: Task, device: torch.device) -> Job[EGGNetwork]:
+        """Train the network on the graph of each training section."""
+        graphs = []
+        for i, section in enumerate(task.training):
+            graphs.append((yield from bank.graph(section, bank.features[i], training=i)))
         torch.manual_seed(task.seed)
-        network = EGGNetwork(features[0].shape[1], len(task.genes), self.dim, self.depth).to(device)
+        network = EGGNetwork(bank.features[0].shape[1], len(task.genes), self.dim, self.depth).to(device)
 
         def loss(slide: int, _: np.random.Generator) -> Tensor:
-            return eggn_loss(network(graphs[slide].to(device)).float(), targets[slide].to(device))
+            measured = torch.from_numpy(bank.expression[slide]).to(device)
+            return eggn_loss(network(graphs[slide].to(device)).float(), measured)
 
         yield from train(
             title=self.title,
@@ -114,19 +129,7 @@ class EGGN:
             seed=task.seed,
             device=device,
         )
-
-        def predict(section: Section) -> Job[Float32]:
-            graph = yield from bank.graph(section, (yield from describe(section)))
-            yield Progress("Predicting", 0, 1)
-            network.eval()
-            with enough_memory(device, "a slide"), torch.inference_mode(), autocast(device):
-                scaled = network(graph.to(device)).float().cpu().numpy()
-            yield Progress("Predicting", 1, 1)
-            predicted: Float32 = scaled * span + least
-            return predicted
-
-        note = "EGGN got 23 colour and texture features in place of those of a pretrained ResNet-18."
-        return Fitted(predict, [] if self.frozen_encoder else [note])
+        return network
 
 
 def eggn_loss(predicted: Tensor, measured: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.benchmark.methods.frozen_inputs import weights_of
+from napari_cmrcnet.benchmark.methods.image_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.metrics import highest, pcc

@@ -1,10 +1,9 @@
-"""What the learned methods share: their spots, one training loop, and how patches are encoded in batches."""
+"""What the learned methods share: one training loop, and how patches are encoded in batches."""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,60 +13,11 @@ from torch import Tensor, nn
 from napari_cmrcnet.common.device import autocast, enough_memory
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries
-from napari_cmrcnet.retrieval.encode import to_input
-from napari_cmrcnet.retrieval.protocol import IMAGENET
-from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.slides.patch_cache import patch_cache
-from napari_cmrcnet.slides.patches import PatchSpec
-from napari_cmrcnet.training.data import BatchReader
 
 Float32 = NDArray[np.float32]
-Rows = NDArray[np.int64]
 B = TypeVar("B")
 
 SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
-
-
-@dataclass(frozen=True, eq=False)
-class PatchInputs:
-    """What a network reads of spots: patches, flipped and turned in training, and expression."""
-
-    reader: BatchReader
-    patch: PatchSpec
-    device: torch.device
-    colour: tuple[Sequence[float], Sequence[float]] = (IMAGENET.mean, IMAGENET.std)
-
-    def __len__(self) -> int:
-        return len(self.reader.spots)
-
-    @property
-    def expression(self) -> Any:
-        """Expression of all training spots, CSR (n, genes)."""
-        return self.reader.spots.expression
-
-    def read(self, rows: Rows, symmetries: NDArray[np.bool_] | None = None) -> tuple[Tensor, Tensor]:
-        """Read patches (b, 3, side, side), shifted and scaled, and expression (b, genes) of some spots."""
-        batch = self.reader.read(rows)
-        pixels = batch.pixels.to(self.device)
-        if symmetries is not None:
-            pixels = apply_symmetries(pixels, symmetries)
-        return to_input(pixels, *self.colour, device=self.device), batch.expression.to(self.device)
-
-    def apply(
-        self, network: nn.Module, forward: Callable[[Tensor], Tensor], section: Section, *, turned: bool = False
-    ) -> Job[Float32]:
-        """Apply a network to a section's patches, float32 (n, d); where ``turned``, the mean over their symmetries."""
-        patches = yield from patch_cache(section, self.patch)
-
-        def of_all(pixels: Tensor) -> Tensor:
-            each = [
-                forward(to_input(apply_symmetries(pixels, np.tile(one, (len(pixels), 1))), *self.colour, self.device))
-                for one in (SYMMETRIES if turned else SYMMETRIES[:1])
-            ]
-            return torch.stack(each).float().mean(dim=0) if turned else each[0]
-
-        return (yield from apply_in_batches("Encoding patches", network, of_all, patches, self.device))
 
 
 def train(
@@ -81,7 +31,7 @@ def train(
     seed: int,
     device: torch.device,
     accumulate: int = 1,
-    after_epoch: Callable[[], Job[Mapping[str, float]]] | None = None,
+    validate: Callable[[], Job[float]] | None = None,
 ) -> Job[None]:
     """Train a network on one device, and leave it in evaluation mode.
 
@@ -103,8 +53,9 @@ def train(
         Where the network is.
     accumulate : int
         Batches whose mean gradient makes a step; the last step of an epoch may have fewer.
-    after_epoch : callable, optional
-        Called after each epoch, with the network in evaluation mode; a job that returns figures for the progress.
+    validate : callable, optional
+        Called after each epoch, with the network in evaluation mode; a job that returns the loss on spots that are not
+        trained on. The network ends with the weights of the epoch of least such loss, in place of the last one's.
 
     Raises
     ------
@@ -112,6 +63,8 @@ def train(
         If the loss is not finite, or there is not enough memory.
     """
     values: Mapping[str, float]
+    best: dict[str, Tensor] = {}
+    least = math.inf
     with enough_memory(device, f"the training of {title}"):
         for epoch in range(1, epochs + 1):
             rng = np.random.default_rng([seed, epoch])
@@ -138,9 +91,13 @@ def train(
             if not math.isfinite(float(total)):
                 raise UserError(f"The loss of {title} is not finite in epoch {epoch}; give a lower learning rate.")
             network.eval()
-            if after_epoch is not None:
-                values = yield from after_epoch()
-                yield Progress(step, before + n, epochs * n, "batches", {"epoch": epoch, **values})
+            if validate is not None:
+                found = yield from validate()
+                if found < least:
+                    least, best = found, {name: value.detach().clone() for name, value in network.state_dict().items()}
+                yield Progress(step, before + n, epochs * n, "batches", {"epoch": epoch, "validation loss": found})
+    if best:
+        network.load_state_dict(best)
 
 
 def apply_in_batches(

@@ -9,20 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cmrcnet.benchmark.methods.frozen_inputs import ImageMethod
+from napari_cmrcnet.benchmark.methods.image_inputs import ImageMethod
 from napari_cmrcnet.benchmark.methods.method import Fitted, Task
-from napari_cmrcnet.benchmark.methods.regression import (
-    PatchInputs,
-    train,
-)
+from napari_cmrcnet.benchmark.methods.regression import train
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.model.symmetries import draw_symmetries
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.training.data import BatchReader, epoch_batches
+from napari_cmrcnet.sections.stain import PatchColours
+from napari_cmrcnet.training.data import epoch_batches
 
 Float32 = NDArray[np.float32]
-Colour = Sequence[float]
 
 CALIBRATION_BATCHES = 12
 
@@ -75,8 +72,8 @@ class STNet(ImageMethod):
         torch.manual_seed(task.seed)
         network = STNetwork(self, task)
         inputs = yield from self.inputs(task)
-        if isinstance(inputs, PatchInputs):
-            inputs = replace(inputs, colour=_colour(inputs.reader, self.batch_size, task.seed))
+        if not self.frozen_encoder:
+            inputs = replace(inputs, colour=_colour(inputs.images, self.batch_size, task.seed))
         mean_expression = np.asarray(inputs.expression.mean(axis=0)).ravel()
         network.start_at(torch.from_numpy(mean_expression).float())
         network.to(device)
@@ -86,7 +83,7 @@ class STNet(ImageMethod):
             return stnet_loss(network(patches).float(), expression)
 
         def batches(rng: np.random.Generator) -> list[NDArray[np.int64]]:
-            return [rows[0] for rows in epoch_batches(len(inputs), self.batch_size, 1, rng)]
+            return [rows[0] for rows in epoch_batches(len(inputs.images), self.batch_size, 1, rng)]
 
         yield from train(
             title=self.title,
@@ -135,10 +132,10 @@ def stnet_loss(predicted: Tensor, measured: Tensor) -> Tensor:
     return (predicted - measured).square().sum() / measured.shape[1]
 
 
-def _colour(reader: BatchReader, batch_size: int, seed: int) -> tuple[Colour, Colour]:
+def _colour(patches: Sequence[NDArray[np.uint8]], batch_size: int, seed: int) -> PatchColours:
     """Return mean and deviation of R, G, B in 0–1 over a few batches of training patches."""
-    n = min(len(reader.spots), CALIBRATION_BATCHES * batch_size)
-    rows = np.random.default_rng(seed).choice(len(reader.spots), n, replace=False)
-    pixels = reader.pixels(np.sort(rows))[:, ::4, ::4].reshape(-1, 3)  # one pixel in 16 is enough for a mean
+    n = min(len(patches), CALIBRATION_BATCHES * batch_size)
+    rows = np.random.default_rng(seed).choice(len(patches), n, replace=False)
+    pixels = np.stack([patches[row][::4, ::4] for row in np.sort(rows)]).reshape(-1, 3)  # one in 16 is enough
     mean, deviation = pixels.mean(axis=0) / 255, pixels.std(axis=0) / 255
-    return tuple(mean.tolist()), tuple(np.maximum(deviation, 1 / 255).tolist())
+    return PatchColours(tuple(mean.tolist()), tuple(np.maximum(deviation, 1 / 255).tolist()))
