@@ -24,7 +24,7 @@ from napari_cmrcnet.benchmark.dataset import Dataset, from_sheet
 from napari_cmrcnet.benchmark.folds import Fold, genes_of, make_folds, with_genes
 from napari_cmrcnet.benchmark.methods.frozen_ridge import FrozenRidge
 from napari_cmrcnet.benchmark.methods.method import Task
-from napari_cmrcnet.benchmark.results import score_section
+from napari_cmrcnet.benchmark.results import score_section, top_genes
 from napari_cmrcnet.common.files import sha256
 from napari_cmrcnet.common.metrics import mean_pcc
 from napari_cmrcnet.common.progress import finish
@@ -139,10 +139,9 @@ def _scores(dataset: Dataset, fold: Fold, section: Section, predicted: NDArray[n
     both = [row for row, gene in enumerate(fold.genes) if gene in measured]
     genes = [fold.genes[row] for row in both]
     guess = {"": np.asarray(predicted[:, both], np.float32)}
-    result = score_section(section, genes, guess, variable=fold.variable, shown=())
-    sets = [list(result.ranked(by, TOP, "paper")) for by in ("mean", "variance")]
+    table = score_section(section, genes, guess, variable=fold.variable, shown=())[""].table
+    sets = [list(top_genes(table, by, TOP, "paper")) for by in ("mean", "variance")]
     sets.append([one for one in dataset.markers if one in genes])
-    table = result.outputs[""].table
     return [mean_pcc(table[score][names]) for score in ("pcc", "partial_pcc") for names in sets]
 
 

@@ -30,7 +30,7 @@ from napari_cmrcnet.benchmark.methods import baselines
 from napari_cmrcnet.benchmark.plan import Plan
 from napari_cmrcnet.benchmark.plots import method_moments
 from napari_cmrcnet.benchmark.report import Outcome
-from napari_cmrcnet.benchmark.results import Output, SectionResult, UnitResult, load_result, save_result
+from napari_cmrcnet.benchmark.results import Output, UnitResult, load_result, save_result, top_genes
 from napari_cmrcnet.benchmark.run import benchmark
 from napari_cmrcnet.benchmark.table_text import markdown
 from napari_cmrcnet.benchmark.tables import make_tables
@@ -94,6 +94,10 @@ def rows_of(path: Path) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["method"], row["set"]): row for row in csv.DictReader(stream)}
 
 
+def output_of(out: Path, section: str, method: str) -> Output:
+    return load_result(out / "results" / section / f"{method}_seed0.h5").sections[section][""]
+
+
 def content(out: Path) -> dict[str, bytes]:
     """Return what must not hang on a stop: the tables."""
     return {path.name: path.read_bytes() for path in sorted((out / "tables").iterdir())}
@@ -110,8 +114,7 @@ def test_table_1_is_the_mean_pcc_of_the_test_sections_top_genes(done: Outcome, f
     for name in ("S0", "S1"):
         counts = anndata.read_h5ad(folder / f"{name}.h5ad").to_df()
         truth = np.log1p(counts.div(counts.sum(axis=1), axis=0) * 1e4)
-        one = load_result(done.out / "results" / name / "ridge_seed0.h5").sections[0]
-        guess = one.outputs[""].drawn.set_axis(truth.index)
+        guess = output_of(done.out, name, "ridge").drawn.set_axis(truth.index)
         means.append(np.mean([np.corrcoef(truth[gene], guess[gene])[0, 1] for gene in ("GENE3", "GENE4")]))
     ridge = rows["Ridge on colour and texture", "markers"]
     assert float(ridge["mean"]) == pytest.approx(np.mean(means), abs=1e-5)
@@ -247,10 +250,10 @@ def test_a_gene_that_the_test_section_lacks_is_not_scored(folder: Path, tmp_path
     spots[:, spots.var_names != "GENE3"].copy().write_h5ad(tmp_path / "S1.h5ad")
     asked = plan(methods=("ridge", "ceiling"))
     found = finish(benchmark(dataset_in(tmp_path), asked, tmp_path / "out"))
-    (one,) = load_result(found.out / "results" / "S1" / "ceiling_seed0.h5").sections
-    assert "GENE3" not in one.genes
-    assert len(one.genes) == 23
-    assert np.isfinite(one.outputs[""].table["pcc"]).all()
+    table = output_of(found.out, "S1", "ceiling").table
+    assert "GENE3" not in table.index
+    assert len(table) == 23
+    assert np.isfinite(table["pcc"]).all()
 
 
 def test_what_cannot_be_run_is_named_and_the_rest_is_reported(
@@ -396,13 +399,13 @@ def test_the_papers_sets_are_ranked_among_the_training_sections_variable_genes(
         expressed = set(truth.mean().nlargest(9).index)
         assert len(expressed - variable) > 2
         assert (set(fold["variable"]), set(fold["genes"])) == (variable, variable | expressed)
-        one = load_result(tmp_path / "results" / test / "ridge_seed0.h5").sections[0]
-        of_test = one.measured["mean"].to_dict()
+        table = output_of(tmp_path, test, "ridge").table
+        of_test = table["mean"].to_dict()
         for sets, among in (("paper", variable), ("all", of_test)):
             best = sorted(among, key=lambda gene: of_test[gene], reverse=True)
-            assert one.ranked("mean", 6, sets) == tuple(best[:6])
-        assert one.ranked("mean", 6, "all") != one.ranked("mean", 6, "paper")
-        pcc = one.outputs[""].table["pcc"].to_dict()
+            assert top_genes(table, "mean", 6, sets) == tuple(best[:6])
+        assert top_genes(table, "mean", 6, "all") != top_genes(table, "mean", 6, "paper")
+        pcc = table["pcc"].to_dict()
         every_pcc += pcc.values()
         of_paper += len(variable)
         means.append(np.mean([pcc[gene] for gene in variable]))
@@ -411,7 +414,7 @@ def test_the_papers_sets_are_ranked_among_the_training_sections_variable_genes(
     every = rows_of(tmp_path / "tables" / "table1.csv")["Ridge on colour and texture", "HEG"]
     assert int(every["genes"]) == len(every_pcc) > int(paper["genes"]) == of_paper
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "results").rglob("*.h5"))] == made
-    assert done.tables[0].too_rare == {"HEG": 0, "HVG": 0}
+    assert (done.tables[0].lines["too_rare"] == 0).all()
 
 
 def test_predicted_depth_has_scores_and_no_maps(folder: Path, tmp_path: Path) -> None:
@@ -442,19 +445,19 @@ def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
         spots.write_h5ad(tmp_path / f"{name}.h5ad")
     given, asked = dataset_in(tmp_path), plan(methods=("ceiling", "depth"), nan_as_zero=True)
     found = finish(benchmark(given, asked, tmp_path / "out"))
-    one = load_result(tmp_path / "out" / "results" / "S0" / "ceiling_seed0.h5").sections[0]
+    one = output_of(tmp_path / "out", "S0", "ceiling")
     assert (one.counted.sum(), list(one.counted[:3])) == (34, [False, False, True])
     counts = anndata.read_h5ad(tmp_path / "S0.h5ad").to_df().iloc[2:]
     totals = counts.sum(axis=1).to_numpy()
     truth = np.log1p(counts.div(totals, axis=0) * 1e4)
-    guess = one.outputs[""].drawn[2:].astype(float).set_axis(truth.index)
+    guess = one.drawn[2:].astype(float).set_axis(truth.index)
     log = np.log1p(totals)
     known = np.column_stack([np.ones(34), log, log**2])
-    for gene, table in one.outputs[""].table.iterrows():
-        assert one.measured.at[gene, "mean"] == pytest.approx(truth[gene].mean(), rel=1e-5)
-        assert one.measured.at[gene, "found"] == (counts[gene] > 0).sum()
+    for gene, table in one.table.iterrows():
+        assert table["mean"] == pytest.approx(truth[gene].mean(), rel=1e-5)
+        assert table["found"] == (counts[gene] > 0).sum()
         if gene == "GENE3":
-            assert one.measured.at[gene, "found"] == 7
+            assert table["found"] == 7
             assert np.isnan([table["pcc"], table["partial_pcc"], table["spearman"]]).all()
             continue
         assert table["pcc"] == pytest.approx(np.corrcoef(truth[gene], guess[gene])[0, 1], abs=1e-5)
@@ -463,14 +466,7 @@ def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
         assert table["partial_pcc"] == pytest.approx(np.corrcoef(*rest)[0, 1], abs=1e-4)
     rows = rows_of(tmp_path / "out" / "tables" / "table1.csv")
     markers = rows["Measured neighbours", "markers"]  # GENE3 and GENE4; the former is no 0
-    both = [
-        load_result(tmp_path / "out" / "results" / name / "ceiling_seed0.h5")
-        .sections[0]
-        .outputs[""]
-        .table["pcc"]
-        .iloc[4]
-        for name in ("S0", "S1")
-    ]
+    both = [output_of(tmp_path / "out", name, "ceiling").table["pcc"].iloc[4] for name in ("S0", "S1")]
     assert float(markers["mean"]) == pytest.approx(np.mean(both), abs=1e-5)
     assert (markers["too_rare"], markers["genes"], markers["undefined"]) == ("2", "2", "0")
     for column in ("spearman", "partial_mean", "section_sd"):
@@ -488,7 +484,7 @@ def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
     options = ["--methods", "ceiling", "--no-figures", "--patch-px", "32", "--model-mpp", "0.5", "--sets", "all"]
     every = ["benchmark", str(sheet), *options, "--out", str(tmp_path / "every"), "--score-min-umi", "0"]
     assert main(every) == 0
-    assert load_result(tmp_path / "every" / "results" / "S0" / "ceiling_seed0.h5").sections[0].counted.all()
+    assert output_of(tmp_path / "every", "S0", "ceiling").counted.all()
     assert main(["benchmark", str(sheet), *options, "--out", str(tmp_path / "none"), "--score-min-umi", "9999"]) == 1
     assert "0 of 36 spots of section S0 have enough counts to be scored (most: " in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
@@ -535,6 +531,9 @@ def test_figure_3_draws_measured_over_predicted_and_means_below_0_where_they_are
     assert [title.get_title() for title in (mean, variance)] == ["Ridge: mean of 3 genes", "Ridge: variance of 3 genes"]
 
 
+DIFFERENCE = ["difference", "difference_low", "difference_high"]
+
+
 def values(*sections: Sequence[Sequence[float]], genes: Sequence[str]) -> list[pd.DataFrame]:
     """Return a table of PCC for each section, a row a seed; the genes of each are letters."""
     return [pd.DataFrame(pcc, columns=list(each)) for pcc, each in zip(sections, genes, strict=True)]
@@ -552,12 +551,10 @@ def test_paired_bootstrap_over_genes() -> None:
         ["A"],
         "ours",
     )
-    assert found["other"].mean == pytest.approx(0.5)
-    assert found["other"].difference == pytest.approx(0.1)
-    assert (found["other"].difference_low, found["other"].difference_high) == pytest.approx((0.0, 0.2))
-    assert (found["shifted"].difference, found["shifted"].difference_low) == (pytest.approx(-0.1), None)
-    assert (found["ours"].low, found["ours"].high) == pytest.approx((0.2, 0.6))
-    assert found["ours"].difference is None
+    assert found.loc["other", ["mean", *DIFFERENCE]].tolist() == pytest.approx([0.5, 0.1, 0.0, 0.2])
+    assert found.loc["shifted", DIFFERENCE].tolist() == pytest.approx([-0.1, np.nan, np.nan], nan_ok=True)
+    assert found.loc["ours", ["low", "high"]].tolist() == pytest.approx([0.2, 0.6])
+    assert found.loc["ours", DIFFERENCE].isna().all()
 
 
 def test_paired_bootstrap_over_folds_and_seeds() -> None:
@@ -567,36 +564,33 @@ def test_paired_bootstrap_over_folds_and_seeds() -> None:
         "other": values([[0.1], [0.3]], [[0.4], [0.4]], genes="AA"),
     }
     found = estimate(given, ["A", "B"], "ours")
-    assert (found["ours"].mean, found["ours"].low, found["ours"].high) == pytest.approx((0.2, 0.0, 0.4))
-    assert (found["ours"].section_min, found["ours"].section_max) == pytest.approx((0.0, 0.4))
-    assert found["ours"].section_sd == pytest.approx(np.std([0.0, 0.4], ddof=1))
-    assert (found["other"].mean, found["other"].seeds) == (pytest.approx(0.3), 2)
-    assert found["other"].difference == pytest.approx(0.1)
-    assert (found["other"].difference_low, found["other"].difference_high) == pytest.approx((0.0, 0.2))
+    assert found.loc["ours", ["mean", "low", "high"]].tolist() == pytest.approx([0.2, 0.0, 0.4])
+    assert found.loc["ours", ["section_min", "section_max"]].tolist() == pytest.approx([0.0, 0.4])
+    assert found.loc["ours", "section_sd"] == pytest.approx(np.std([0.0, 0.4], ddof=1))
+    assert found.loc["other", ["mean", "seeds", *DIFFERENCE]].tolist() == pytest.approx([0.3, 2, 0.1, 0.0, 0.2])
 
 
 def test_undefined_is_left_out_and_counted_or_zero() -> None:
     given = {"ours": values([[0.4, np.nan]], genes=["AB"]), "mean": values([[np.nan, np.nan]], genes=["AB"])}
     left_out = estimate(given, ["A"], "ours")
-    assert left_out["ours"].section_sd is None  # of a single section nothing is known of others
-    assert (left_out["ours"].mean, left_out["ours"].genes, left_out["ours"].undefined) == (0.4, 1, 1)
-    assert (left_out["mean"].mean, left_out["mean"].difference, left_out["mean"].undefined) == (None, None, 2)
+    assert np.isnan(left_out.loc["ours", "section_sd"])  # of a single section nothing is known of others
+    assert left_out.loc["ours", ["mean", "genes", "undefined"]].tolist() == [0.4, 1, 1]
+    assert left_out.loc["mean", ["mean", *DIFFERENCE]].isna().all()
+    assert left_out.loc["mean", "undefined"] == 2
     zero = estimate(given, ["A"], "ours", nan_as_zero=True)
-    assert (zero["ours"].mean, zero["mean"].mean, zero["mean"].difference) == (0.2, 0.0, -0.2)
-    assert zero["ours"].undefined == 1
+    assert zero["mean"].to_dict() == {"ours": 0.2, "mean": 0.0}
+    assert (zero.loc["mean", "difference"], zero.loc["ours", "undefined"]) == (-0.2, 1)
 
 
 def test_sections_that_score_the_same_genes_do_not_multiply_them() -> None:
     # Gene A is better by 0.2 in all sections, B alike: as many sections as you like, and 0 and 0.2 are still possible.
     ours, other = [[[0.2, 0.6]]] * 8, [[[0.4, 0.6]]] * 8
     alike = {"ours": values(*ours, genes=["AB"] * 8), "other": values(*other, genes=["AB"] * 8)}
-    found = estimate(alike, list("ABCDEFGH"), "ours")["other"]
-    assert (found.difference_low, found.difference_high) == pytest.approx((0.0, 0.2))
+    found = estimate(alike, list("ABCDEFGH"), "ours")
+    assert found.loc["other", DIFFERENCE[1:]].tolist() == pytest.approx([0.0, 0.2])
     apart = [f"{letter}{letter.lower()}" for letter in "ABCDEFGH"]  # other genes in each section
     each = {"ours": values(*ours, genes=apart), "other": values(*other, genes=apart)}
-    found = estimate(each, list("ABCDEFGH"), "ours")["other"]
-    assert found.difference_low is not None
-    assert found.difference_low > 0.02
+    assert estimate(each, list("ABCDEFGH"), "ours").loc["other", "difference_low"] > 0.02
 
 
 def test_intervals_hold_what_they_promise() -> None:
@@ -606,10 +600,8 @@ def test_intervals_hold_what_they_promise() -> None:
         gene = rng.normal(0, 0.1, 50)
         folds = [(gene + rng.normal(0, 0.03, 50))[None] for _ in range(4)]
         given = {"ours": [pd.DataFrame(np.zeros((1, 50)))] * 4, "other": list(map(pd.DataFrame, folds))}
-        one = estimate(given, list("ABCD"), "ours", resamples=400)["other"]
-        assert one.difference_low is not None
-        assert one.difference_high is not None
-        held += one.difference_low <= 0 <= one.difference_high
+        low, high = estimate(given, list("ABCD"), "ours", resamples=400).loc["other", DIFFERENCE[1:]]
+        held += low <= 0 <= high
     assert held >= 0.9 * n
 
 
@@ -620,8 +612,9 @@ def test_a_method_gains_nothing_by_leaving_out_hard_genes() -> None:
         "other": values([[0.4, 0.4, 0.1, 0.1]], genes=genes),
     }
     found = estimate(given, ["A"], "ours")
-    assert found["other"].mean == pytest.approx(0.25)
-    assert (found["other"].difference, found["other"].difference_low) == (pytest.approx(0.0), None)  # all are alike
+    assert found.loc["other", "mean"] == pytest.approx(0.25)
+    assert found.loc["other", "difference"] == pytest.approx(0.0)
+    assert np.isnan(found.loc["other", "difference_low"])  # all are alike
 
 
 def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: int = 300) -> Collected:
@@ -634,10 +627,9 @@ def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: 
     for choice in choices:
         ks = [str(k) for k in choice.settings.get("ks", ())] or [""]
         drawn, measures = pd.DataFrame(np.zeros((30, 1)), columns=["G0"]), ["pcc", "partial_pcc", "spearman"]
-        outputs = {k: Output(pd.DataFrame(pcc(choice.name, k), genes, measures), drawn) for k in ks}
-        title = choice.make(Path()).title
-        one = SectionResult("A", measured, np.ones(30, bool), outputs)
-        made.append(UnitResult("A", choice.name, title, 0, (one,), {}))
+        tables = {k: measured.join(pd.DataFrame(pcc(choice.name, k), genes, measures)) for k in ks}
+        outputs = {k: Output(table, np.ones(30, bool), drawn) for k, table in tables.items()}
+        made.append(UnitResult("A", choice.name, choice.make(Path()).title, 0, {"A": outputs}, {}))
     return Collected(choices, [fold], made)
 
 
@@ -647,28 +639,30 @@ def test_the_papers_values_stand_beside_its_datasets_alone() -> None:
     given = Dataset("READ", (), Panel("p", ("G1",)), paper="READ")
     tables = {table.name: table for table in make_tables(given, found)}
     assert list(tables) == ["table1", "table2", "table5"]
-    first = {row.title: row for row in tables["table1"].rows}
-    assert first["CMRCNet-50"].paper == {"HEG": 0.3327, "HVG": 0.4191, "markers": 0.2505}
+    first, second, fifth = (
+        table.lines.set_index(["method", "set"]) for table in (tables["table1"], tables["table2"], tables["table5"])
+    )
+    assert first.loc["CMRCNet-50"]["paper"].to_dict() == {"HEG": 0.3327, "HVG": 0.4191, "markers": 0.2505}
     text = markdown(tables["table1"])
     assert "paper 0.333" in text
     assert "CMRCNet-250" not in text
     assert "**0.500**" in text  # the ceiling sees the measurements and is no rival
     assert "| Measured neighbours | 0.900" in text
-    second = {row.title: row for row in tables["table2"].rows}["CMRCNet"]
-    assert second.paper["HVG250"] == 0.2738
-    assert second.estimates["HEG250"].mean == pytest.approx(0.5)  # of k = 500
-    assert second.estimates["HEG150"].genes == 150
-    fifth = tables["table5"]
-    assert [row.title for row in fifth.rows][:2] == ["contrastive loss alone", "cosine, mask 0.3, image"]
-    assert len(fifth.rows) == len(ABLATION) == 9
-    assert fifth.reference == "MSE, mask 0.5, image"
-    assert fifth.rows[6].paper == {"HEG": 0.3117, "HVG": 0.302, "markers": 0.2372}
+    assert second.loc[("CMRCNet", "HVG250"), "paper"] == 0.2738
+    assert second.loc[("CMRCNet", "HEG250"), "mean"] == pytest.approx(0.5)  # of k = 500
+    assert second.loc[("CMRCNet", "HEG150"), "genes"] == 150
+    methods = fifth.index.unique("method")
+    assert list(methods[:2]) == ["contrastive loss alone", "cosine, mask 0.3, image"]
+    assert len(methods) == len(ABLATION) == 9
+    assert set(fifth["reference"]) == {"MSE, mask 0.5, image"}
+    assert fifth.loc[methods[6]]["paper"].to_dict() == {"HEG": 0.3117, "HVG": 0.302, "markers": 0.2372}
     every = {table.name: table for table in make_tables(given, found, sets="all")}
-    assert every["table1"].rows[0].paper == {"markers": 0.2505}  # other HEG and HVG than the paper's
-    assert not any(row.paper for row in every["table2"].rows)
+    ours = every["table1"].lines.set_index(["method", "set"]).loc["CMRCNet-50"]
+    assert ours["paper"].dropna().to_dict() == {"markers": 0.2505}  # other HEG and HVG than the paper's
+    assert every["table2"].lines["paper"].isna().all()
     assert every["table1"].title.endswith("READ, HEG and HVG among all genes")
     for table in make_tables(replace(given, name="mine", paper=""), found):
-        assert not any(row.paper for row in table.rows)
+        assert table.lines["paper"].isna().all()
 
 
 def test_ablation_is_of_loss_mask_target_and_reconstruction() -> None:

@@ -288,9 +288,9 @@ def test_a_benchmark_scores_another_tool_on_the_same_folds_and_genes(
     asked = Plan(methods=("mean",), external={"Tool": tables}, patch=PatchSpec(32, 0.5), device="cpu", figures=False)
     out = tmp_path / "out"
     outcome = finish(benchmark(dataset, asked, out))
-    assert any(row.title == "Tool" for row in outcome.tables[0].rows)
+    assert "Tool" in set(outcome.tables[0].lines["method"])
     result = load_result(out / "results" / "S0" / "Tool_seed0.h5")
-    found = result.sections[0].outputs[""].table
+    found = result.sections["S0"][""].table
     assert np.isnan(found.at["GENE2", "pcc"])  # not in the table: no score
     assert np.nanmin(found["pcc"]) > 0.3
     assert any("lacks 1 of" in note for note in result.about["notes"])

@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from napari_cmrcnet.benchmark.collected import Collected, Label
 from napari_cmrcnet.benchmark.paper import paper_genes
-from napari_cmrcnet.common.files import write_content
-from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.common.text import markdown_table, markdown_text
 
 if TYPE_CHECKING:
@@ -47,13 +44,10 @@ def best_genes(means: Mapping[str, float], n: int = TOP) -> list[tuple[str, floa
     return sorted(means.items(), key=lambda item: (-item[1], item[0]))[:n]
 
 
-def write_csv(path: Path, columns: GeneColumns) -> Path:
-    """Write the table, a line a method and rank."""
-    lines: list[tuple[object, ...]] = [("method", "rank", "gene", "pcc")]
-    for method, genes in columns.items():
-        for rank, (gene, value) in enumerate(genes, start=1):
-            lines.append((safe_text(method), rank, safe_text(gene), f"{value:.6f}"))
-    return write_content(path, csv_text(lines))
+def lines(columns: GeneColumns) -> pd.DataFrame:
+    """Return the table with a line a method and rank."""
+    found = [(method, rank, *of) for method, genes in columns.items() for rank, of in enumerate(genes, start=1)]
+    return pd.DataFrame(found, columns=["method", "rank", "gene", "pcc"])
 
 
 def markdown(columns: GeneColumns, title: str) -> str:

@@ -1,7 +1,6 @@
 """Means over folds and seeds with their intervals, and paired differences between methods."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,41 +11,10 @@ from napari_cmrcnet.evaluation.resampling import interval
 
 Array = NDArray[np.float64]
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The score of a method, and how it differs from the reference. None: not defined.
-
-    Parameters
-    ----------
-    mean, low, high : float or None
-        Mean over genes, seeds and test sections, and its 95 % interval.
-    difference, difference_low, difference_high : float or None
-        This method's mean minus the reference's over the genes that both have, with the interval of the paired
-        difference; None for the reference.
-    genes, undefined : int
-        PCC that are defined, and that are not, over all sections and seeds.
-    sections, seeds : int
-        Over which the mean is.
-    section_sd, section_min, section_max : float or None
-        Standard deviation (n - 1) and range of the sections' own means over genes and seeds: how far sections differ,
-        which the interval does not tell. None for a single section.
-    """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    difference: float | None
-    difference_low: float | None
-    difference_high: float | None
-    genes: int
-    undefined: int
-    sections: int
-    seeds: int
-    section_sd: float | None = None
-    section_min: float | None = None
-    section_max: float | None = None
+ESTIMATED = [
+    "mean", "low", "high", "difference", "difference_low", "difference_high", "genes", "undefined", "sections", "seeds",
+    "section_sd", "section_min", "section_max",
+]  # fmt: skip
 
 
 def estimate(
@@ -56,7 +24,7 @@ def estimate(
     *,
     resamples: int = RESAMPLES,
     nan_as_zero: bool = False,
-) -> dict[str, Estimate]:
+) -> pd.DataFrame:
     """Return the mean of each method with a paired bootstrap over folds and genes.
 
     A resample draws as many folds as there are, and as many genes as there are in all sections, with replacement. A
@@ -80,6 +48,16 @@ def estimate(
         How many.
     nan_as_zero : bool
         Count undefined PCC as 0, as published tables do, instead of leaving them out.
+
+    Returns
+    -------
+    DataFrame
+        A row a method; NaN where something is not defined. ``mean``, ``low`` and ``high``: over genes, seeds and test
+        sections, with the 95 % interval. ``difference``, ``difference_low`` and ``difference_high``: this mean minus
+        the reference's, with the interval of the paired difference. ``genes`` and ``undefined``: how many PCC are
+        defined, and are not, over all ``sections`` and ``seeds``. ``section_sd``, ``section_min`` and ``section_max``:
+        standard deviation (n - 1) and range of the sections' own means over genes and seeds, of two sections or more:
+        how far sections differ, which the interval does not tell.
     """
     genes = list(dict.fromkeys(gene for sections in scores.values() for one in sections for gene in one))
     drawn = _Drawn(folds, len(genes), resamples)
@@ -87,22 +65,22 @@ def estimate(
         name: np.stack([(one.fillna(0.0) if nan_as_zero else one).reindex(columns=genes) for one in sections])
         for name, sections in scores.items()
     }  # (sections, seeds, genes), NaN also where a section does not have a gene
-    result = {}
+    rows = {}
     for name, ours in filled.items():
-        difference: tuple[float | None, float | None, float | None] = (None, None, None)
+        difference = np.nan, np.nan, np.nan
         if name != reference and reference in filled:
             theirs = filled[reference]
             lacking = np.isnan(ours).any(axis=1, keepdims=True) | np.isnan(theirs).any(axis=1, keepdims=True)
             ours_of_both, theirs_of_both = np.where(lacking, np.nan, ours), np.where(lacking, np.nan, theirs)
             low, high = _bounds(drawn.means(ours_of_both) - drawn.means(theirs_of_both))
-            difference = (_number(_mean(ours_of_both) - _mean(theirs_of_both)), low, high)
+            difference = (_mean(ours_of_both) - _mean(theirs_of_both), low, high)
         undefined = sum(int(one.isna().sum().sum()) for one in scores[name])
         n_genes = sum(one.size for one in scores[name]) - undefined
-        result[name] = Estimate(
-            _number(_mean(ours)), *_bounds(drawn.means(ours)), *difference, n_genes, undefined,
+        rows[name] = (
+            _mean(ours), *_bounds(drawn.means(ours)), *difference, n_genes, undefined,
             len(ours), ours.shape[1], *_spread(_section_means(ours)),
         )  # fmt: skip
-    return result
+    return pd.DataFrame.from_dict(rows, orient="index", columns=ESTIMATED)
 
 
 def _mean(pcc: Array) -> float:
@@ -114,12 +92,12 @@ def _section_means(pcc: Array) -> Array:
     return np.array([mean_pcc(np.array([mean_pcc(row) for row in section])) for section in pcc])
 
 
-def _spread(means: Array) -> tuple[float | None, float | None, float | None]:
+def _spread(means: Array) -> tuple[float, float, float]:
     """Return standard deviation, least and largest of the sections' means."""
     known = means[~np.isnan(means)]
     if len(known) < 2:
-        return None, None, None
-    return float(known.std(ddof=1)), float(known.min()), float(known.max())
+        return np.nan, np.nan, np.nan
+    return known.std(ddof=1), known.min(), known.max()
 
 
 class _Drawn:
@@ -151,10 +129,6 @@ def _weighted(times: Array, pcc: Array) -> Array:
     return mean
 
 
-def _bounds(replicates: Array) -> tuple[float | None, float | None]:
+def _bounds(replicates: Array) -> tuple[float, float]:
     low, high = interval(replicates[:, None])
-    return _number(low[0]), _number(high[0])
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return low[0], high[0]

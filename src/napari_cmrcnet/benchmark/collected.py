@@ -9,13 +9,14 @@ import pandas as pd
 from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.method_list import Choice
 from napari_cmrcnet.benchmark.method_names import CMRCNET
-from napari_cmrcnet.benchmark.results import By, Output, SectionResult, UnitResult
+from napari_cmrcnet.benchmark.results import By, Output, UnitResult, found_enough, top_genes
 from napari_cmrcnet.evaluation.set_scores import Definition
 
 if TYPE_CHECKING:
     from napari_cmrcnet.benchmark.dataset import Dataset
 
-Choose = Callable[[SectionResult], Sequence[str]]
+Choose = Callable[[pd.DataFrame], Sequence[str]]
+"""Chooses genes by the table of an output."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +68,14 @@ class Collected:
             if len(complete) < len(runs) or not complete:
                 continue
             self.runs[choice.name] = complete
-            outputs = set.intersection(*(set(one.outputs) for run in complete for one in run.sections))
+            outputs = set.intersection(*(set(one) for run in complete for one in run.sections.values()))
             for output in sorted(outputs, key=_order):
                 self.labels.append(Label(complete[0].label(output), choice.name, output))
-        self._sections = {(*key, one.section): one for key, run in by_key.items() for one in run.sections}
-
-    def section(self, label: Label, fold: Fold, seed: int, name: str) -> SectionResult:
-        """Return a test section's result."""
-        return self._sections[label.method, fold.name, seed, name]
+        self._runs = by_key
 
     def output(self, label: Label, fold: Fold, seed: int, name: str) -> Output:
         """Return the prediction of a test section."""
-        return self.section(label, fold, seed, name).outputs[label.output]
+        return self._runs[label.method, fold.name, seed].sections[name][label.output]
 
     @property
     def sections(self) -> list[tuple[Fold, str]]:
@@ -87,8 +84,8 @@ class Collected:
 
     def too_rare(self, genes: Choose) -> int:
         """Return how many genes, over all sections, have no score, since they were found at too few spots."""
-        measured = [self.section(self.labels[0], fold, self.seeds[0], name) for fold, name in self.sections]
-        return sum(len(genes(one)) - len(one.found_enough(genes(one))) for one in measured)
+        tables = [self.output(self.labels[0], fold, self.seeds[0], name).table for fold, name in self.sections]
+        return sum(len(genes(table)) - len(found_enough(table, genes(table))) for table in tables)
 
     def scores(self, label: Label, fold: Fold, name: str, genes: Choose, measure: str = "pcc") -> pd.DataFrame:
         """Return a measure (a column of `Output.table`) of some genes of a section, a row a seed, a column a gene.
@@ -97,8 +94,8 @@ class Collected:
         """
         rows = []
         for seed in self.seeds:
-            one = self.section(label, fold, seed, name)
-            rows.append(one.outputs[label.output].table.loc[one.found_enough(genes(one)), measure])
+            table = self.output(label, fold, seed, name).table
+            rows.append(table.loc[found_enough(table, genes(table)), measure])
         return pd.DataFrame(rows)
 
 
@@ -109,9 +106,9 @@ def _order(output: str) -> tuple[bool, int, str]:
 
 def ranked(by: By, n: int, sets: Definition) -> Choose:
     """Return what chooses a section's n genes of highest mean (HEG) or variance (HVG), among those that `sets` says."""
-    return lambda one: one.ranked(by, n, sets)
+    return lambda table: top_genes(table, by, n, sets)
 
 
 def markers_of(dataset: "Dataset") -> Choose:
     """Return what chooses the dataset's markers that a section has."""
-    return lambda one: [gene for gene in dataset.markers if gene in set(one.genes)]
+    return lambda table: [gene for gene in dataset.markers if gene in table.index]

@@ -14,7 +14,7 @@ from napari_cmrcnet.benchmark.collected import Collected, Label, ranked
 from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.method_names import DEPTH
 from napari_cmrcnet.benchmark.plots import method_boxplot, method_colours, method_correlations, method_moments
-from napari_cmrcnet.benchmark.results import RANKED_BY
+from napari_cmrcnet.benchmark.results import RANKED_BY, found_enough, top_genes
 from napari_cmrcnet.common.metrics import TOP, dense
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.evaluation.figures import Ground, method_maps
@@ -78,17 +78,17 @@ def _draw_section(
         return []
     names = [name for _, name in found.sections]
     seed, safe = found.seeds[0], file_names(names)[names.index(section.name)]
-    one = found.section(labels[0], fold, seed, section.name)  # what was measured is the same in all
     outputs = {label: found.output(label, fold, seed, section.name) for label in labels}
     where = section_words(section.name, section.patient)
-    measured = one.measured.add_prefix("measured_")
-    tables = {label.text: measured.join(output.table) for label, output in outputs.items()}
+    as_drawn = {"mean": "measured_mean", "variance": "measured_variance"}
+    tables = {label.text: output.table.rename(columns=as_drawn) for label, output in outputs.items()}
     files = yield from _save(partial(method_moments, tables, where), out / f"figure3_{safe}")
     if not varying:
         return files
     drawn = {label.text: outputs[label] for label in varying}
+    one = outputs[labels[0]]  # what was measured is the same in all
     for name, by in RANKED_BY.items():
-        genes = one.found_enough(one.ranked(by, TOP, sets))
+        genes = found_enough(one.table, top_genes(one.table, by, TOP, sets))
         predicted = {text: of.drawn.loc[one.counted, genes].to_numpy(np.float64) for text, of in drawn.items()}
         title = f"{where}, {len(genes)} {name}"
         figure = partial(method_correlations, genes, _measured(section, genes)[one.counted], predicted, title)

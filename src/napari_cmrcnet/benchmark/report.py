@@ -14,11 +14,12 @@ from napari_cmrcnet.benchmark.method_list import ABLATION, Choice
 from napari_cmrcnet.benchmark.method_names import CMRCNET
 from napari_cmrcnet.benchmark.results import UnitResult
 from napari_cmrcnet.benchmark.section_notes import Said
-from napari_cmrcnet.benchmark.table_text import markdown, write_csv
+from napari_cmrcnet.benchmark.table_text import markdown
 from napari_cmrcnet.benchmark.tables import Table, compared, make_tables
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.spreadsheet import write_frame
 from napari_cmrcnet.common.text import markdown_table, markdown_text
 from napari_cmrcnet.evaluation.set_scores import AMONG
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS
@@ -26,6 +27,8 @@ from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 if TYPE_CHECKING:
     from napari_cmrcnet.benchmark.dataset import Dataset
     from napari_cmrcnet.benchmark.plan import Plan
+
+DIGITS = "%.6f"  # of numbers in tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +86,12 @@ def write_report(
     if found.labels:
         tables = make_tables(dataset, found, sets=plan.sets, nan_as_zero=plan.nan_as_zero)
         for table in tables:
-            files.append(write_csv(out / "tables" / f"{table.name}.csv", table))
+            files.append(write_frame(out / "tables" / f"{table.name}.csv", table.lines, DIGITS))
             written[table.name] = markdown(table)
         labels = compared(found)
         genes = best_genes.gene_columns(dataset, found, labels)
         if genes:
-            files.append(best_genes.write_csv(out / "tables" / "table3.csv", genes))
+            files.append(write_frame(out / "tables" / "table3.csv", best_genes.lines(genes), DIGITS))
             written["table3"] = best_genes.markdown(genes, best_genes.title_of(dataset, found))
         files += [write_content(out / "tables" / f"{name}.md", text) for name, text in written.items()]
         if plan.figures and labels:

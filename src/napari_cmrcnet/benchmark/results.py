@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,59 +34,37 @@ _BLOCK = 256  # genes scored at a time: memory does not grow with their number
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """One prediction of a section: several of CMRCNet, one a k; one of the other methods.
+    """One prediction of a test section: several of CMRCNet, one a k; one of the other methods.
 
     Parameters
     ----------
     table : DataFrame
-        A row a gene, over the spots that count: ``pcc``, ``partial_pcc`` (given the log total and its square),
-        ``spearman``, ``rmse``, ``predicted_mean`` and ``predicted_variance``. The correlations are NaN where a gene has
-        no score.
+        A row a gene that is predicted and measured, over the spots that count. Of the measured expression ``mean``,
+        ``variance`` and ``found``, at how many of these spots: at fewer than `MIN_SPOTS` a gene has no score. Whether
+        it is one of the training sections' highly ``variable`` genes, among which the paper ranks. Of the prediction
+        ``pcc``, ``partial_pcc`` (given the log total and its square), ``spearman``, ``rmse``, ``predicted_mean`` and
+        ``predicted_variance``; the correlations are NaN where a gene has no score.
+    counted : bool (n,)
+        Spots that count: those with enough transcripts.
     drawn : DataFrame, float32
         A row a spot, all of them: predicted expression of the genes that figures show.
     """
 
     table: pd.DataFrame
+    counted: NDArray[np.bool_]
     drawn: pd.DataFrame
 
 
-@dataclass(frozen=True, eq=False)
-class SectionResult:
-    """A test section.
+def top_genes(table: pd.DataFrame, by: By, n: int, sets: Definition) -> tuple[str, ...]:
+    """Return the n genes of the highest mean (HEG) or variance (HVG) of an output, with those that have no score."""
+    among = table[table["variable"]] if sets == "paper" else table
+    return highest(among[by], list(among.index), n)
 
-    Parameters
-    ----------
-    section : str
-        Its name.
-    measured : DataFrame
-        A row a gene that is predicted and measured: ``mean`` and ``variance`` of the measured expression over the spots
-        that count; ``found``, at how many of these spots, at fewer than `MIN_SPOTS` it has no score; and whether it is
-        one of the training sections' highly ``variable`` genes, among which the paper ranks.
-    counted : bool (n,)
-        Spots that count: those with enough transcripts.
-    outputs : mapping of str to Output
-        By k, or ``""``.
-    """
 
-    section: str
-    measured: pd.DataFrame
-    counted: NDArray[np.bool_]
-    outputs: Mapping[str, Output]
-
-    @property
-    def genes(self) -> list[str]:
-        """Those that are predicted and measured."""
-        return list(self.measured.index)
-
-    def ranked(self, by: By, n: int, sets: Definition) -> tuple[str, ...]:
-        """Return the n genes of the highest mean (HEG) or variance (HVG), with those that have no score."""
-        among = self.measured[self.measured["variable"]] if sets == "paper" else self.measured
-        return highest(among[by], list(among.index), n)
-
-    def found_enough(self, genes: Sequence[str]) -> list[str]:
-        """Return those of some genes that were found at enough spots to have a score."""
-        enough = set(self.measured.index[self.measured["found"] >= MIN_SPOTS])
-        return [gene for gene in genes if gene in enough]
+def found_enough(table: pd.DataFrame, genes: Sequence[str]) -> list[str]:
+    """Return those of some genes of an output that were found at enough spots to have a score."""
+    enough = set(table.index[table["found"] >= MIN_SPOTS])
+    return [gene for gene in genes if gene in enough]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +77,8 @@ class UnitResult:
         Which.
     seed : int
         Of all that is random.
-    sections : tuple of SectionResult
-        The fold's test sections.
+    sections : mapping of str to mapping of str to Output
+        By test section, and by k or ``""``.
     about : mapping
         ``settings``, ``wall_s``, ``cpu_s``, ``resumed``, ``machine``, ``packages``, ``notes``.
     """
@@ -109,7 +87,7 @@ class UnitResult:
     method: str
     title: str
     seed: int
-    sections: tuple[SectionResult, ...]
+    sections: Mapping[str, Mapping[str, Output]]
     about: Mapping[str, Any]
 
     def label(self, output: str) -> str:
@@ -151,8 +129,8 @@ def score_section(
     variable: Collection[str],
     shown: Sequence[str],
     min_umi: int | None = None,
-) -> SectionResult:
-    """Score the predictions of a section.
+) -> dict[str, Output]:
+    """Score the predictions of a section, each with its name.
 
     Parameters
     ----------
@@ -177,15 +155,15 @@ def score_section(
         "found": detected_spots(measured),
         "variable": pd.Index(genes).isin(list(variable)),
     }
-    bare = SectionResult(section.name, pd.DataFrame(about, index=list(genes)), counted, {})
-    tops = [gene for sets in _DEFINITIONS for by in RANKED_BY.values() for gene in bare.ranked(by, TOP, sets)]
-    kept = list(dict.fromkeys([*tops, *(gene for gene in shown if gene in bare.measured.index)]))
+    table = pd.DataFrame(about, index=list(genes))
+    tops = [gene for sets in _DEFINITIONS for by in RANKED_BY.values() for gene in top_genes(table, by, TOP, sets)]
+    kept = list(dict.fromkeys([*tops, *(gene for gene in shown if gene in table.index)]))
     outputs = {}
     for name, values in predicted.items():
-        scores = _scored(measured, values[counted], totals[counted])
-        drawn = pd.DataFrame(values, columns=bare.genes)[kept].astype(np.float32)
-        outputs[name] = Output(scores.set_index(bare.measured.index), drawn)
-    return replace(bare, outputs=outputs)
+        scores = _scored(measured, values[counted], totals[counted]).set_index(table.index)
+        drawn = pd.DataFrame(values, columns=list(genes))[kept].astype(np.float32)
+        outputs[name] = Output(table.join(scores), counted, drawn)
+    return outputs
 
 
 def _scored(measured: Array, predicted: NDArray[np.float32], totals: Array) -> pd.DataFrame:
@@ -207,19 +185,19 @@ def save_result(path: Path, result: UnitResult) -> None:
     text = h5py.string_dtype()
     with hdf5_file(path) as (file, check):
         file.attrs["about"] = json.dumps(about)
-        for one in result.sections:
-            group = file.create_group(one.section)
-            group.create_dataset("genes", data=one.genes, dtype=text)
+        for section, outputs in result.sections.items():
+            one = next(iter(outputs.values()))  # what was measured, where, and what is drawn are the same of all
+            group = file.create_group(section)
+            group.create_dataset("genes", data=list(one.table.index), dtype=text)
             group["counted"] = one.counted
             for column in _MEASURED:
-                group[column] = one.measured[column]
-            for name, output in one.outputs.items():
+                group[column] = one.table[column]
+            for name, output in outputs.items():
                 part = group.create_group(f"outputs/k{name}")
                 for column in _OF_A_GENE:
                     part[column] = output.table[column]
                 part.create_dataset("drawn", data=output.drawn, compression="gzip")
-            shown = next(iter(one.outputs.values())).drawn  # of all outputs the same genes
-            group.create_dataset("drawn", data=list(shown), dtype=text)
+            group.create_dataset("drawn", data=list(one.drawn), dtype=text)
         check()
 
 
@@ -244,17 +222,18 @@ def load_result(path: Path, *, with_drawn: bool = True) -> UnitResult:
         about = json.loads(file.attrs["about"])
         if about.pop("format") != FORMAT:
             raise UserError(f"{path} was written by another version; {again}.")
-        sections = tuple(_section(name, group, with_drawn) for name, group in file.items())
+        sections = {name: _outputs(group, with_drawn) for name, group in file.items()}
         fold, method, title = (str(about.pop(name)) for name in ("fold", "method", "title"))
         return UnitResult(fold, method, title, int(about.pop("seed")), sections, about)
 
 
-def _section(name: str, group: Any, with_drawn: bool) -> SectionResult:
+def _outputs(group: Any, with_drawn: bool) -> dict[str, Output]:
+    """Read the outputs of a section."""
     genes, shown = (group[of].asstr()[:].tolist() for of in ("genes", "drawn"))
+    measured = {column: group[column][:] for column in _MEASURED}
     outputs = {}
     for key, part in group["outputs"].items():
-        table = pd.DataFrame({column: part[column][:] for column in _OF_A_GENE}, index=genes)
-        drawn = part["drawn"][:] if with_drawn else None
-        outputs[key[1:]] = Output(table, pd.DataFrame(drawn, columns=shown))
-    measured = pd.DataFrame({column: group[column][:] for column in _MEASURED}, index=genes)
-    return SectionResult(name, measured, group["counted"][:], outputs)
+        table = pd.DataFrame(measured | {column: part[column][:] for column in _OF_A_GENE}, index=genes)
+        drawn = pd.DataFrame(part["drawn"][:] if with_drawn else None, columns=shown)
+        outputs[key[1:]] = Output(table, group["counted"][:], drawn)
+    return outputs

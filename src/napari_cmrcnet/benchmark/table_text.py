@@ -1,83 +1,55 @@
-"""A table of a benchmark as CSV and as Markdown."""
+"""A table of a benchmark as Markdown."""
 
-from dataclasses import asdict
-from pathlib import Path
+from math import isnan
+from typing import Any
 
-from napari_cmrcnet.benchmark.bootstrap import Estimate
-from napari_cmrcnet.benchmark.tables import Row, Table
-from napari_cmrcnet.common.files import write_content
-from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
+from napari_cmrcnet.benchmark.tables import Table
 from napari_cmrcnet.common.text import markdown_table, markdown_text
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS
-
-_GIVEN_DEPTH = ("mean", "low", "high", "difference", "difference_low", "difference_high")
-
-
-def write_csv(path: Path, table: Table) -> Path:
-    """Write a table as CSV, a line a method and set of genes."""
-    partial = [f"partial_{name}" for name in _GIVEN_DEPTH]
-    columns = (
-        "method", "set", *Estimate.__dataclass_fields__, *partial, "spearman", "too_rare", "ranked_among", "reference",
-        "paper",
-    )  # fmt: skip
-    lines = [columns]
-    for row in table.rows:
-        for name in table.columns:
-            cells = [_cell(value) for value in asdict(row.estimates[name]).values()]
-            cells += [_cell(getattr(row.partial[name], field)) for field in _GIVEN_DEPTH]
-            cells += [_cell(row.spearman[name].mean), str(table.too_rare[name]), table.sets]
-            lines.append((safe_text(row.title), name, *cells, table.reference, _cell(row.paper.get(name))))
-    return write_content(path, csv_text(lines))
-
-
-def _cell(value: float | int | None) -> str:
-    return "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
 def markdown(table: Table) -> str:
     """Return a table as Markdown.
 
     A cell has the mean PCC with its interval, the difference to the reference, how far the sections are apart,
-    the mean partial correlation given depth, Spearman's, and the paper's value.
+    the mean partial correlation given depth, Spearman's, and the paper's value. The best of a set is bold.
     """
-    best = {name: _best(table, name) for name in table.columns}
-    rows = [
-        [markdown_text(row.title), *(_markdown_cell(row, name, best[name]) for name in table.columns)]
-        for row in table.rows
-    ]
-    lines = [f"### {markdown_text(table.title)}", "", markdown_table(["method", *table.columns], rows)]
+    lines = table.lines
+    best = lines[lines["method"].isin(table.rivals)].groupby("set")["mean"].max()
+    rows = table.rows(lambda line: _cell(line, line.mean == best.get(line.set)))
     rare = [
         f"{name}: {number} of the sections' genes were found at fewer than {MIN_SPOTS} spots and have no score."
-        for name, number in table.too_rare.items()
+        for name, number in lines.groupby("set", sort=False)["too_rare"].first().items()
         if number
     ]
-    return "\n".join([*lines, *(f"{markdown_text(note)}\n" for note in (*table.notes, *rare))])
+    said = [
+        f"### {markdown_text(table.title)}",
+        "",
+        markdown_table(table.header, [[markdown_text(method), *cells] for method, *cells in rows]),
+        *(f"{markdown_text(note)}\n" for note in (*table.notes, *rare)),
+    ]
+    return "\n".join(said)
 
 
-def _markdown_cell(row: Row, name: str, best: float | None) -> str:
-    one = row.estimates[name]
-    if one.mean is None:
+def _cell(line: Any, bold: bool) -> str:
+    """Return a cell, from a line of `Table.lines`."""
+    if isnan(line.mean):
         parts = ["undefined"]
     else:
-        mean = f"**{one.mean:.3f}**" if one.mean == best else f"{one.mean:.3f}"
-        parts = [f"{mean}{_interval(one.low, one.high)}"]
-    if one.difference is not None:
-        parts.append(f"Δ {one.difference:+.3f}{_interval(one.difference_low, one.difference_high, '+')}")
-    if one.section_min is not None:
-        parts.append(f"sections {one.section_min:.3f} to {one.section_max:.3f}")
-    if (partial := row.partial[name]).mean is not None:
-        parts.append(f"given depth {partial.mean:.3f}{_interval(partial.low, partial.high)}")
-    if (ranks := row.spearman[name].mean) is not None:
-        parts.append(f"Spearman {ranks:.3f}")
-    if name in row.paper:
-        parts.append(f"paper {row.paper[name]:.3f}")
+        mean = f"**{line.mean:.3f}**" if bold else f"{line.mean:.3f}"
+        parts = [f"{mean}{_interval(line.low, line.high)}"]
+    if not isnan(line.difference):
+        parts.append(f"Δ {line.difference:+.3f}{_interval(line.difference_low, line.difference_high, '+')}")
+    if not isnan(line.section_min):
+        parts.append(f"sections {line.section_min:.3f} to {line.section_max:.3f}")
+    if not isnan(line.partial_mean):
+        parts.append(f"given depth {line.partial_mean:.3f}{_interval(line.partial_low, line.partial_high)}")
+    if not isnan(line.spearman):
+        parts.append(f"Spearman {line.spearman:.3f}")
+    if not isnan(line.paper):
+        parts.append(f"paper {line.paper:.3f}")
     return "<br>".join(parts).replace("-", "−")
 
 
-def _interval(low: float | None, high: float | None, sign: str = "") -> str:
-    return "" if low is None or high is None else f" ({low:{sign}.3f} to {high:{sign}.3f})"
-
-
-def _best(table: Table, name: str) -> float | None:
-    means = [row.estimates[name].mean for row in table.rows if row.rival]
-    return max((mean for mean in means if mean is not None), default=None)
+def _interval(low: float, high: float, sign: str = "") -> str:
+    return "" if isnan(low) else f" ({low:{sign}.3f} to {high:{sign}.3f})"

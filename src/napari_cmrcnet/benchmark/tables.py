@@ -1,18 +1,16 @@
 """The paper's tables, from the results of a benchmark, with its figures beside one's own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 
 from napari_cmrcnet.benchmark import paper
-from napari_cmrcnet.benchmark.bootstrap import Estimate, estimate
-from napari_cmrcnet.benchmark.collected import (
-    Choose,
-    Collected,
-    Label,
-    markers_of,
-    ranked,
-)
+from napari_cmrcnet.benchmark.bootstrap import estimate
+from napari_cmrcnet.benchmark.collected import Choose, Collected, Label, markers_of, ranked
 from napari_cmrcnet.benchmark.method_list import ABLATION
 from napari_cmrcnet.benchmark.method_names import BLEEP, CEILING, CMRCNET
 from napari_cmrcnet.benchmark.results import RANKED_BY
@@ -25,33 +23,10 @@ _ABLATION_NAMES = {row.name for row in ABLATION} - {CMRCNET}
 Sets = Mapping[str, Choose]
 Rows = Mapping[str, Label]
 _MEASURES = ("pcc", "partial_pcc", "spearman")
+_GIVEN_DEPTH = ["mean", "low", "high", "difference", "difference_low", "difference_high"]
 
 
-@dataclass(frozen=True)
-class Row:
-    """A method's row.
-
-    Parameters
-    ----------
-    title : str
-        What it is called.
-    estimates, partial, spearman : mapping of str to Estimate
-        By column: PCC, its partial correlation given sequencing depth, and Spearman's rank correlation.
-    paper : mapping of str to float
-        The paper's PCC by column.
-    rival : bool
-        Whether it can be the best.
-    """
-
-    title: str
-    estimates: Mapping[str, Estimate]
-    partial: Mapping[str, Estimate]
-    spearman: Mapping[str, Estimate]
-    paper: Mapping[str, float] = field(default_factory=dict)
-    rival: bool = True
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A table as it is written.
 
@@ -61,28 +36,32 @@ class Table:
         Of its files: ``table1``.
     title : str
         Above it.
-    columns : tuple of str
-        Sets of genes.
-    rows : tuple of Row
-        One a method.
-    reference : str
-        The row that the others are compared with.
+    lines : DataFrame
+        A line a ``method`` and ``set`` of genes: what `estimate` says of the PCC; of the partial correlation given
+        sequencing depth as ``partial_…``, without numbers and sections; the mean of Spearman's rank correlation as
+        ``spearman``; ``too_rare``, how many genes of the set, over all sections, were found at too few spots to have a
+        score; among which genes HEG and HVG were ``ranked_among``; the ``reference``; and the ``paper``'s PCC.
+    rivals : frozenset of str
+        The methods that can be the best.
     notes : tuple of str
         Below it.
-    sets : {"paper", "all"}
-        Among which genes HEG and HVG are ranked.
-    too_rare : mapping of str to int
-        By column, genes of the set over all sections that were found at too few spots to have a score.
     """
 
     name: str
     title: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    reference: str
+    lines: pd.DataFrame
+    rivals: frozenset[str]
     notes: tuple[str, ...] = ()
-    sets: Definition = "paper"
-    too_rare: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def header(self) -> list[str]:
+        """What stands above the rows: the sets of genes after the methods."""
+        return ["method", *self.lines["set"].unique()]
+
+    def rows(self, cell: Callable[[Any], str]) -> list[list[str]]:
+        """Return a row a method: its name, and for each set of genes what is said of its line."""
+        by_method = self.lines.groupby("method", sort=False)
+        return [[str(method), *map(cell, lines.itertuples())] for method, lines in by_method]
 
 
 @dataclass(frozen=True)
@@ -114,30 +93,33 @@ class _Maker:
         published : callable, optional
             The paper's values by column; if not given those that it has under this name.
         """
-        found = {
-            (measure, column): self._estimates(*of, measure, reference)
-            for measure in _MEASURES
-            for column, of in columns.items()
-        }
-        rows = []
-        for row, label in next(iter(columns.values()))[1].items():
-            theirs = published(label) if published else self._paper(name, label)
-            if self.sets == "all":  # its HEG and HVG are other genes
-                theirs = {column: value for column, value in theirs.items() if column == "markers"}
-            pcc, partial, spearman = ({column: found[one, column][row] for column in columns} for one in _MEASURES)
-            rows.append(Row(row, pcc, partial, spearman, theirs, label.method != CEILING))
-        too_rare = {column: self.found.too_rare(genes) for column, (genes, _) in columns.items()}
+        published = published or partial(self._paper, name)
+        parts = []
+        for column, (genes, rows) in columns.items():
+            pcc, given_depth, ranks = (self._estimates(genes, rows, measure, reference) for measure in _MEASURES)
+            lines = pcc.join(given_depth[_GIVEN_DEPTH].add_prefix("partial_"))
+            lines.insert(0, "set", column)
+            lines["spearman"] = ranks["mean"]
+            lines["too_rare"] = self.found.too_rare(genes)
+            lines["ranked_among"], lines["reference"] = self.sets, reference
+            lines["paper"] = [published(label).get(column, np.nan) for label in rows.values()]
+            if self.sets == "all" and column != "markers":  # its HEG and HVG are other genes
+                lines["paper"] = np.nan
+            parts.append(lines)
+        labels = next(iter(columns.values()))[1]
+        by_method = pd.concat(parts).loc[list(labels)].rename_axis("method").reset_index()
         title = f"{title}, {self.dataset.name}"
         if self.sets == "all":
             title += ", HEG and HVG among all genes"
-        return Table(name, title, tuple(columns), tuple(rows), reference, tuple(notes), self.sets, too_rare)
+        rivals = frozenset(method for method, label in labels.items() if label.method != CEILING)
+        return Table(name, title, by_method, rivals, tuple(notes))
 
     def _paper(self, name: str, label: Label) -> Mapping[str, float]:
         """Return the paper's values, by column; in Table 2 k follows from the column."""
         return paper.paper_values(self.dataset.paper, name, label.method if name == "table2" else label.paper)
 
-    def _estimates(self, genes: Choose, rows: Rows, measure: str, reference: str) -> dict[str, Estimate]:
-        """Return the estimate of a measure over some genes, by row."""
+    def _estimates(self, genes: Choose, rows: Rows, measure: str, reference: str) -> pd.DataFrame:
+        """Return the estimates of a measure over some genes."""
         sections = self.found.sections
         scores = {
             row: [self.found.scores(label, fold, name, genes, measure) for fold, name in sections]

@@ -16,13 +16,7 @@ from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.method_list import EXTERNAL, Choice
 from napari_cmrcnet.benchmark.methods.method import Fitted, Task
 from napari_cmrcnet.benchmark.plan import Plan
-from napari_cmrcnet.benchmark.results import (
-    SectionResult,
-    UnitResult,
-    load_result,
-    save_result,
-    score_section,
-)
+from napari_cmrcnet.benchmark.results import Output, UnitResult, load_result, save_result, score_section
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.parallel import own_device
 from napari_cmrcnet.common.progress import Job
@@ -85,9 +79,9 @@ class Unit:
             task = Task(training, self.fold.genes, plan.patch, self.seed, plan.epochs, device, self.choice.weights)
             method = self.choice.make(self.work)
             fitted = yield from method.fit(task)
-            sections = []
+            sections = {}
             for name in self.fold.test:
-                sections.append((yield from self._score(fitted, self._open(name, slides))))
+                sections[name] = yield from self._score(fitted, self._open(name, slides))
         about = {
             "settings": {
                 "epochs": plan.epochs,
@@ -103,7 +97,7 @@ class Unit:
             "notes": fitted.notes,
             "kept": plan.keep,
         }
-        result = UnitResult(self.fold.name, self.choice.name, method.title, self.seed, tuple(sections), about)
+        result = UnitResult(self.fold.name, self.choice.name, method.title, self.seed, sections, about)
         save_result(self.path, result)
         self.tidy()
 
@@ -138,7 +132,7 @@ class Unit:
         slides.enter_context(section.slide)
         return section
 
-    def _score(self, fitted: Fitted, section: "Section") -> Job[SectionResult]:
+    def _score(self, fitted: Fitted, section: "Section") -> Job[dict[str, Output]]:
         predicted = yield from fitted.predict(section)
         columns = [column for column, gene in enumerate(self.fold.genes) if gene in section.spots.var_names]
         genes = [self.fold.genes[column] for column in columns]

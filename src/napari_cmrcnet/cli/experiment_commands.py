@@ -2,8 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.cli.console import say, show_progress, show_table, warn
 from napari_cmrcnet.cli.shared import config_from, panel_named
@@ -11,7 +12,6 @@ from napari_cmrcnet.common.errors import UserError
 
 if TYPE_CHECKING:
     from napari_cmrcnet.benchmark.dataset import Dataset
-    from napari_cmrcnet.benchmark.tables import Row, Table
 
 
 def benchmark(options: argparse.Namespace) -> None:
@@ -29,7 +29,7 @@ def benchmark(options: argparse.Namespace) -> None:
     job = compare(dataset, plan, options.out, workers=options.workers or 1, scheduler=options.scheduler)
     outcome = show_progress(job)
     for table in outcome.tables:
-        _show(table)
+        show_table(table.title, table.header, table.rows(_cell))
     for warning in outcome.warnings:
         warn(warning)
     say(str(outcome.files[-1]))
@@ -77,15 +77,7 @@ def download(options: argparse.Namespace) -> None:
     say(f"napari-cmrcnet benchmark {recipe.key} --data {folder} --out {recipe.key}_benchmark")
 
 
-def _show(table: "Table") -> None:
-    show_table(
-        table.title,
-        ("method", *table.columns),
-        [(row.title, *(_cell(row, name) for name in table.columns)) for row in table.rows],
-    )
-
-
-def _cell(row: "Row", name: str) -> str:
-    one = row.estimates[name]
-    own = "–" if one.mean is None else f"{one.mean:.3f}"
-    return f"{own} (paper {row.paper[name]:.3f})" if name in row.paper else own
+def _cell(line: Any) -> str:
+    """Return what is shown of a line of `Table.lines`."""
+    own = "–" if isnan(line.mean) else f"{line.mean:.3f}"
+    return own if isnan(line.paper) else f"{own} (paper {line.paper:.3f})"

@@ -31,7 +31,7 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def write_frame(path: str | os.PathLike[str], table: "pd.DataFrame") -> Path:
+def write_frame(path: str | os.PathLike[str], table: "pd.DataFrame", digits: str = "%.6g") -> Path:
     """Write a data frame as `frame_text` has it.
 
     Raises
@@ -39,12 +39,15 @@ def write_frame(path: str | os.PathLike[str], table: "pd.DataFrame") -> Path:
     UserError
         If the file cannot be written.
     """
-    return write_content(path, frame_text(table))
+    return write_content(path, frame_text(table, digits=digits))
 
 
-def frame_text(table: "pd.DataFrame", delimiter: str = ",") -> str:
-    """Return a data frame as CSV with six digits, in which no text runs as a formula."""
+def frame_text(table: "pd.DataFrame", delimiter: str = ",", digits: str = "%.6g") -> str:
+    """Return a data frame as CSV, numbers with six digits unless others are given, in which no text runs as a formula.
+
+    ``digits`` is the format of a number, as ``%`` takes it.
+    """
     safe = table.copy()
     for column in safe.select_dtypes(exclude="number"):
         safe[column] = [safe_text(cell) if isinstance(cell, str) else cell for cell in safe[column]]
-    return safe.to_csv(sep=delimiter, index=False, float_format="%.6g", lineterminator="\n")
+    return safe.to_csv(sep=delimiter, index=False, float_format=digits, lineterminator="\n")
