@@ -217,7 +217,7 @@ CASES: dict[str, Case] = {
     "no gene in common": Case(spots_with(of_another_species), r"s\.h5ad and the checkpoint have no gene in common"),
     "unknown pixel size": Case(
         flat_picture,
-        r"flat\.png is not known .*; use the scanner's own file in place of a screenshot, or give it",
+        r"flat\.png is not known .*; use the scanner's own file instead of a screenshot, or give it",
         "pixel size",
         {"mpp": 0},
     ),
@@ -227,7 +227,7 @@ CASES: dict[str, Case] = {
     "changed bank": Case(checkpoint_with(changed_value), r"bank\.h5ad was changed"),
     "no card": Case(
         checkpoint_with(lambda folder: (folder / "card.json").unlink()),
-        r"copy\.cmrcnet is not a whole model: it lacks card",
+        r"copy\.cmrcnet is not a complete model: it lacks card",
     ),
     "no model": Case(
         checkpoint_with(lambda folder: (folder / "model.safetensors").unlink()), r"model\.safetensors is missing"

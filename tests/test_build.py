@@ -124,7 +124,7 @@ def test_one_section_is_not_called_validated(site: Site, tmp_path: Path) -> None
     recipe = recipe_from("visium", publish_visium(site, "V1_Small", tmp_path))
     _, left_out = finish(build(recipe, tmp_path / "v.cmrcnet", "cpu"))
     assert left_out.by == ""
-    assert left_out.words.startswith("There is one section: how well")
+    assert left_out.words.startswith("There is only one section, so how well")
 
 
 def test_a_download_that_is_stopped_goes_on_within_the_file(site: Site, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_what_is_there_of_another_is_left_alone(site: Site, tmp_path: Path) -> N
     job.close()
     assert (building_folder(out) / building.BEGUN).is_file()
     other = recipe_from("visium", publish_visium(site, "V1_Small", tmp_path))
-    with pytest.raises(UserError, match=r"was begun by another recipe \(her2st\)"):
+    with pytest.raises(UserError, match=r"was started by another recipe \(her2st\)"):
         finish(build(other, out))
 
 

@@ -21,11 +21,11 @@ from shapely.geometry import box
 
 from dialogs import SaveDialog
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.case_summary import summary_job
 from napari_cmrcnet.evaluation.cohort import cohort_table
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.evaluation.shown import gene_shown
-from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, read_project, write_project
 from napari_cmrcnet.sections.regions import Region
@@ -516,7 +516,7 @@ def test_a_second_case_lies_beside_the_first_on_its_own_slide_and_the_same_scale
     second.provenance = replace(second.provenance, warnings=("The stain is far.",))
     session.show("GENE4")
     assert "D: The stain is far." in layers.warnings
-    assert layers.title.splitlines()[-1] == f"{counted(len(layers.warnings))}: see View"
+    assert layers.title.splitlines()[-1] == f"{count_text(len(layers.warnings), 'warning')}: see View"
     assert spots.name.startswith("D: GENE4")
     session.set_display(spot_size=1.5)
     (*_, spots, _) = (kind["predicted"] for kind in layers.beside.kinds if kind)

@@ -37,7 +37,7 @@ def test_predict_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str
     out = tmp_path / "p.h5ad"
     section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad", "--patient", "P9")
     assert run("predict", "--checkpoint", CHECKPOINT, *section, "--k", "10", "--panel", "idc", "--out", out) == 0
-    assert "0.5 µm/px by the spots' " in capsys.readouterr().out
+    assert "0.5 µm/px from the spots' " in capsys.readouterr().out
     prediction = anndata.read_h5ad(out)
     assert prediction.obsm["neighbours"].shape == (347, 10)
     assert {"predicted", "measured"} <= set(prediction.layers)
@@ -102,7 +102,7 @@ def test_evaluate_says_what_is_scored_and_how_sections_differ(
     assert run("evaluate", tmp_path / "A.h5ad", tmp_path / "B.h5ad", *options) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"{694 - 2 * left_out} of 694 spots" in said
-    assert f"{left_out} of 347 spots of A have under {least} counts" in said
+    assert f"scores of A, but not of its maps: {left_out} of 347 spots with fewer than {least} counts." in said
     assert "among all genes both predicted and measured" in said
     assert "in the 2 sections" in said
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
@@ -145,7 +145,7 @@ def test_a_name_that_is_not_utf8_is_refused_before_any_work(tmp_path: Path, caps
 def test_nothing_is_written_into_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     section = ("--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
     assert run("predict", "--checkpoint", CHECKPOINT, *section, "--out", Path(CHECKPOINT) / "p.h5ad") == 1
-    assert "lies in the checkpoint sample.cmrcnet" in capsys.readouterr().err
+    assert "is inside the checkpoint sample.cmrcnet" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick_encoder")
@@ -171,7 +171,7 @@ def test_a_slide_without_spots_gets_a_grid(tmp_path: Path, capsys: pytest.Captur
     of_a_grid = ("--slide", SAMPLE / "S4.tif", "--pitch", "300")
     out = tmp_path / "S4_predicted.h5ad"  # a folder takes the name that it has by default
     assert run("predict", "--checkpoint", CHECKPOINT, *of_a_grid, "--out", tmp_path) == 0
-    assert "hex grid of 300 µm" in capsys.readouterr().out
+    assert "hex grid over the tissue, 300 µm apart" in capsys.readouterr().out
     assert run("info", out) == 0
     assert "a grid over the tissue" in capsys.readouterr().out
 
@@ -197,15 +197,15 @@ def test_genes_of_a_list_that_nothing_has_are_said_on_the_console(
         assert run(*arguments) == 0
         return " ".join(capsys.readouterr().out.split())
 
-    lacks = "The checkpoint lacks 2 of the 3 genes of the panel “mine”: NOWHERE, C1orf999; "
+    lacks = "The checkpoint lacks 2 of 3 genes of the panel “mine”: NOWHERE, C1orf999; "
     command = ("predict", "--checkpoint", CHECKPOINT, "--panel", genes, "--out", tmp_path)
     assert said(*command, SAMPLE / "sections.csv").count(f"S4: {lacks}") == 1
     assert lacks in said(*command, "--slide", SAMPLE / "S4.tif", "--spots", SAMPLE / "S4.h5ad")
     predicted, out = tmp_path / "S4.h5ad", ("--out", tmp_path / "scores")
     html = ("--panel", genes, "--out", tmp_path / "S4.html")
-    taken = "Genes of the panel “mine” are taken by other names: her-2 as ERBB2."
+    taken = "Genes of the panel “mine” were found under other names: her-2 as ERBB2."
     assert taken in said("report", predicted, *html)
-    of_all = "of the 3 genes of the panel “mine” were not measured, or not predicted: NOWHERE, C1orf999."
+    of_all = "of 3 genes of the panel “mine” not measured, or not predicted: NOWHERE, C1orf999."
     assert f"S4: 2 {of_all}" in said("evaluate", predicted, *out)
     assert taken in said("evaluate", predicted, *out, "--panel", genes)
     assert "NOWHERE" not in said("evaluate", predicted, *out, "--panel", "idc")
@@ -233,7 +233,7 @@ def test_a_panel_of_which_nothing_is_known_is_refused_before_any_work(
     }
     out = out.with_suffix({"report": ".html", "train": ".cmrcnet", "predict": ".h5ad"}.get(command, ".pdf"))
     assert run(command, *inputs[command], "--panel", genes, "--out", out) == 1
-    assert "lacks 2 of the 2 genes of the panel “mine”: NOWHERE, ERBB22; " in " ".join(capsys.readouterr().err.split())
+    assert "lacks 2 genes of the panel “mine”: NOWHERE, ERBB22; " in " ".join(capsys.readouterr().err.split())
     assert not out.is_file()
 
 
@@ -289,7 +289,7 @@ def test_what_is_given_in_place_of_a_prediction_is_named(
     assert re.search(said, " ".join(capsys.readouterr().err.split()))
 
 
-@pytest.mark.parametrize(("command", "said"), [("figure", "end in .png, .svg or .pdf"), ("export", "or .zip.")])
+@pytest.mark.parametrize(("command", "said"), [("figure", "in .png, .svg or .pdf"), ("export", "or .zip.")])
 def test_a_wrong_ending_is_refused_before_anything_is_read(
     command: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,7 +305,7 @@ def test_a_model_of_smaller_patches_is_trained_and_predicts(tmp_path: Path, caps
     settings = ("--set", "mask_rate=0.3", "target=expression", "--panel", tmp_path / "mine.txt")
     asked = (*patches, "--k", "30", "--no-weighted", *settings)
     assert run("train", sheet, "--out", out, "--preset", "tiny", "--epochs", "1", *asked, "--device", "cpu") == 0
-    assert "lacks 1 of the 2 genes of the panel “mine”: NOWHERE; " in " ".join(capsys.readouterr().out.split())
+    assert "lacks 1 of 2 genes of the panel “mine”: NOWHERE; " in " ".join(capsys.readouterr().out.split())
     card = Checkpoint.load(out).card
     assert card.preprocessing.patch == PatchSpec(56, 2.0)
     assert (card.query.k, card.query.weighted, card.query.test_time_augmentation) == (30, False, True)

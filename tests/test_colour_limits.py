@@ -104,6 +104,12 @@ def test_a_long_title_is_broken_between_its_parts() -> None:
     assert in_lines(f"{'a long name of a section':>40}   {gene}").splitlines()[1] == gene
 
 
+def test_the_title_of_a_section_of_one_spot_says_1_spot() -> None:
+    values, counted = np.ones(1, np.float32), np.array([True])
+    alone = Shown("ERBB2", "gene", SHORT_UNIT, values, values, np.nan, "", counted=counted, hidden=counted)
+    assert alone.title.endswith("n = 1 spot   1 spot hidden")
+
+
 def test_a_figure_names_section_and_patient() -> None:
     assert section_words("C5", "C") == "C5, patient C"
     assert section_words("S1", synthetic=True) == "S1, synthetic"

@@ -192,9 +192,9 @@ def test_an_ome_zarr_level_that_its_chunks_cannot_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "values", "words"),
     [
-        ("obsm/spatial", np.full((16, 2), b"x"), "positions that are not two finite numbers a spot"),
-        ("obsm/spatial", np.zeros((16, 3)), "positions that are not two finite numbers a spot"),
-        ("obsm/spatial", np.full((16, 2), np.inf), "positions that are not two finite numbers a spot"),
+        ("obsm/spatial", np.full((16, 2), b"x"), "positions that are not two finite numbers per spot"),
+        ("obsm/spatial", np.zeros((16, 3)), "positions that are not two finite numbers per spot"),
+        ("obsm/spatial", np.full((16, 2), np.inf), "positions that are not two finite numbers per spot"),
         ("raw/X/data", -np.ones(1, np.float32), "its raw holds negative values"),
     ],
 )
@@ -274,7 +274,7 @@ def test_counts_of_three_dimensions_are_left_out(tmp_path: Path) -> None:
 def test_a_prediction_of_three_dimensions(tmp_path: Path, prediction_files: bases.Files) -> None:
     folder = written(tmp_path, prediction_files)
     with_a_third_dimension(folder / "p.h5ad", "layers/predicted")
-    with pytest.raises(UserError, match="not a whole prediction: it lacks layers"):
+    with pytest.raises(UserError, match="not a complete prediction: it lacks layers"):
         Prediction.load(folder / "p.h5ad")
 
 

@@ -42,6 +42,14 @@ def test_the_panels_that_the_guide_opens_are_in_the_menu_of_napari() -> None:
     assert named == panels
 
 
+def test_the_buttons_that_the_guide_names_are_there() -> None:
+    buttons = "\n".join(path.read_text("utf-8") for path in (PACKAGE / "widgets").glob("*.py")).replace("&", "")
+    text = "\n".join(page.read_text("utf-8") for page in [*PAGES, ROOT / "README.md"])
+    named = set(re.findall(r"\*\*([^*\n]+…)\*\*", text))
+    assert named
+    assert sorted(name for name in named if f'"{name}"' not in buttons) == []
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     import napari_cmrcnet
 

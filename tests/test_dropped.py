@@ -540,7 +540,7 @@ def test_regions_of_qupath_are_added_to_the_section(
         qtbot.waitUntil(lambda n=n: len(session.regions) == n, timeout=SLOW)
         assert len(viewer.layers[REGIONS].data) == n
     _, panel = viewer.window.add_plugin_dock_widget("napari-cmrcnet", "Regions")
-    assert "1 region was added from C.geojson" in panel.jobs.text
+    assert "Added 1 region from C.geojson" in panel.jobs.text
     assert int(panel.model.data(panel.model.index(0, 2))) > 10  # spots
 
     regions.write_text("{")

@@ -161,14 +161,14 @@ def test_places_that_cannot_be_written_are_known_before_the_work(tmp_path: Path)
     assert os.listdir(tmp_path) == []
     (tmp_path / "M.cmrcnet").mkdir()
     (tmp_path / "M.cmrcnet" / "card.json").write_text("{}")
-    with pytest.raises(UserError, match=r"lies in the checkpoint M\.cmrcnet"):
+    with pytest.raises(UserError, match=r"is inside the checkpoint M\.cmrcnet"):
         check_output(tmp_path / "M.cmrcnet" / "p.h5ad")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file is not a folder"):
         check_output(tmp_path / "file" / "p.h5ad")
     with pytest.raises(UserError, match="file is not a folder that you may write to"):
         check_output(tmp_path / "file", folder=True)
-    with pytest.raises(UserError, match=r"lies in the checkpoint M\.cmrcnet"):
+    with pytest.raises(UserError, match=r"is inside the checkpoint M\.cmrcnet"):
         check_output(tmp_path / "M.cmrcnet", folder=True)
     check_output(tmp_path / "file")  # which is replaced
     with pytest.raises(UserError, match="not UTF-8"):

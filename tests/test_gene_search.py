@@ -132,11 +132,11 @@ def test_a_panel_says_what_is_taken_for_what_and_what_is_not_there() -> None:
     panel = Panel("mine", ("HER2", "CD80", "cdh2", "ERBB2"), ("HER2",))
     said = NAMES.check_panel(panel, "The checkpoint")
     assert said == [
-        "Genes of the panel “mine” are taken by other names: HER2 as ERBB2.",
-        "The checkpoint lacks 1 of the 4 genes of the panel “mine”: cdh2; names similar to cdh2 are CDH1.",
+        "Genes of the panel “mine” were found under other names: HER2 as ERBB2.",
+        "The checkpoint lacks 1 of 4 genes of the panel “mine”: cdh2; names similar to cdh2 are CDH1.",
     ]
     assert NAMES.with_these(panel) == Panel("mine", ("ERBB2", "CD80", "cdh2"), ("ERBB2",))
-    with pytest.raises(UserError, match=r"lacks 1 of the 1 genes of the panel “none”: cdh2; names similar to cdh2 are"):
+    with pytest.raises(UserError, match=r"lacks 1 gene of the panel “none”: cdh2; names similar to cdh2 are"):
         NAMES.check_panel(Panel("none", ("cdh2",)), "The checkpoint")
     assert NAMES.check_panel(None, "The checkpoint") == []
 
@@ -146,10 +146,7 @@ def test_a_panel_of_human_genes_says_so_of_mouse_genes() -> None:
     assert (NAMES.species, mouse.species, GeneNames(("1", "2"), ("", "")).species) == ("human", "mouse", "")
     assert GeneNames(("a", "b"), ("ENSMUSG00000000001", "ENSMUSG00000000002")).species == "mouse"
     (said,) = mouse.taken_for(Panel("mine", ("ERBB2", "MKI67")))
-    assert said == (
-        "The panel “mine” has genes of human; these are mouse genes, taken in their place: "
-        "ERBB2 as Erbb2, MKI67 as Mki67."
-    )
+    assert said == ("The panel “mine” has human genes; mouse genes are used instead: ERBB2 as Erbb2, MKI67 as Mki67.")
 
 
 def test_a_panel_is_read_as_it_was_saved(tmp_path: Path) -> None:

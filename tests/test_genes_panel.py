@@ -201,7 +201,7 @@ def test_titles_say_over_which_spots_and_among_which_genes(panel: GenesPanel, pr
     fewer = made(prediction, prediction.bank, spots)
     panel.session.look_at(fewer, scores=score(fewer))
     assert panel.status.text() == "24 genes, PCC of 22 over 34 of 36 spots"
-    assert "2 of 36 spots of C have under 10 counts" in panel.note.text()
+    assert "scores of C, but not of its maps: 2 of 36 spots with fewer than 10 counts" in panel.note.text()
 
     def tip(column: Column) -> str:
         return str(panel.model.headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole))

@@ -113,7 +113,7 @@ def test_pixel_size_is_hests_estimate_not_the_slides_tag(hest: Path) -> None:
         with section.slide:
             assert section.mpp == 0.5
             assert section.slide.mpp == pytest.approx(1.0)
-            assert any("1 µm by the slide's" in note for note in section.notes)
+            assert any("1 µm according to the slide's" in note for note in section.notes)
             assert section.spots.n_obs == 36  # in_tissue is not trusted
     assert [row.patient for row in dataset.rows] == ["P2", "P1"]
     assert hest_rows(hest, {"TENX117": ""})[0].patient == "Patient 1"  # of the table, past its byte-order mark
@@ -127,8 +127,8 @@ def test_controls_are_no_genes_and_off_tissue_spots_are_joined_by_name(hest: Pat
         assert not [name for name in section.spots.var_names if name.startswith(("BLANK", "Neg", "anti"))]
         kept = np.random.default_rng(0).permutation(36)[OFF_TISSUE:]
         assert list(section.spots.obs_names) == list(everything.obs_names[np.sort(kept)])
-        assert any("3 of 24 names are not genes" in note for note in section.notes)
-        assert any("5 of 36 spots are off the tissue" in note for note in section.notes)
+        assert any("Dropped: 3 of 24 names" in note for note in section.notes)
+        assert any("5 of 36 spots that HEST has off the tissue" in note for note in section.notes)
 
 
 def test_a_patient_that_hest_does_not_name_is_one_of_their_own(hest: Path, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_dataset_by_its_name(hest: Path, tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.md").read_text()
     assert "# Benchmark of SKCM" in report
     assert "tested on TENX115; 21 genes" in report
-    assert "Beside it the paper's value" in report
+    assert "Beside it is the paper's value" in report
     assert "The paper has 5,716 spots and 541 genes of SKCM; here are 62 spots and, by fold, 21 to 21" in report
     assert "include the platform's controls" in report
     assert main(["benchmark", "skcm", "--data", str(hest), *arguments, "--panel", "idc"]) == 1  # other markers

@@ -269,7 +269,7 @@ def test_a_report_of_several_sections_has_them_beside_each_other(prediction: Pre
     page = Page(tmp_path / "R.html")
     assert page.headings[:2] == ["Sections", "Scores by gene set"]
     assert page.headings[2] == "M & co by section"
-    assert page.text.count("Trust is by the PCC found here, and by expected PCC where a gene has none.") == 1
+    assert page.text.count("Trust follows the PCC found here, or the expected PCC where a gene has none.") == 1
     assert any("A, B, U; 1 patient; " in text and "patient not known: U." in text for _, text in page.texts)
     assert [head.split(",")[0] for head in page.headings if "how" not in head.lower()][3:] == [
         "A",

@@ -383,7 +383,7 @@ def test_normalised_values_are_shown_as_they_are(logs: tuple[Path, Path]) -> Non
     opened.slide.close()
     with pytest.raises(UserError, match=r"C\.h5ad: X holds values that are log-normalised instead of counts"):
         open_spots(logs[1])
-    with pytest.raises(UserError, match="has no counts, so that no spot has 5 of them; leave out --min-umi"):
+    with pytest.raises(UserError, match="has no counts, so no spot has 5 of them; leave out --min-umi"):
         open_spots(logs[1], min_umi=5, normalised=True)
 
 
@@ -400,7 +400,7 @@ def test_the_first_of_two_columns_of_a_gene_is_taken_of_values_without_a_sum(
     np.testing.assert_allclose(spots.X.toarray(), logs[:, :2], rtol=1e-6)
     notes = spots.uns["cmrcnet"]["notes"]
     assert any(said in note for note in notes)
-    assert "1 of 3 columns repeat a gene; they were left out." in notes
+    assert "Repeated genes: 1 of 3 columns left out." in notes
 
 
 def test_scaled_values_are_refused(tmp_path: Path) -> None:

@@ -111,9 +111,9 @@ def _card(archive: zipfile.ZipFile, content: dict[str, bytes]) -> None:
     [
         (_out, r"'\.\./\.\./out\.txt' does not belong in one"),
         (_pickle, r"'model\.pkl' does not belong in one"),
-        (_twice, "is not a whole packed model"),
+        (_twice, "is not a complete packed model"),
         (_bomb, "was not packed by this software"),
-        (_half, "is not a whole packed model"),
+        (_half, "is not a complete packed model"),
         (_changed, r"model\.safetensors was changed or damaged"),
         (_card, "holds no usable model"),
     ],
@@ -253,6 +253,6 @@ def test_an_index_of_a_site_names_nothing_on_this_computer(site: Site) -> None:
 
 def test_an_index_lists_what_lies_beside_it(packed: Path, tmp_path: Path) -> None:
     (tmp_path / "lab").mkdir()
-    with pytest.raises(UserError, match="does not lie beside the index"):
+    with pytest.raises(UserError, match="is not beside the index"):
         offer(tmp_path / "lab" / "index.json", packed, "0" * 64, "", "")
     assert models_folder().name == "models"

@@ -130,7 +130,7 @@ def test_it_predicts_what_its_networks_say(section: Section, weights: Path, tmp_
     assert (found.name, found.provenance.mpp) == ("A", section.mpp)
     assert found.provenance.external == str(weights.resolve())
     notes = " ".join(found.provenance.notes)
-    assert "2 of 25 measured spots have no value and are left out" in notes
+    assert "Left out: 2 of 25 measured spots without a value" in notes
     assert "Predicted by Path2Space; no value has training spots behind it." in notes
 
 
@@ -163,7 +163,7 @@ def test_the_predict_panel_takes_the_folder(napari_window: Any, qtbot: Any, sect
     panel.form.checkpoint.set_path(weights)
     panel.form.mpp.setValue(MPP)
     qtbot.waitUntil(panel.run.isEnabled, timeout=60_000)
-    assert "values have no neighbours" in panel.inspection.lines["checkpoint"]
+    assert "it uses no training spots" in panel.inspection.lines["checkpoint"]
     panel.run.click()
     qtbot.waitUntil(lambda: session.prediction is not None and not panel.jobs.busy, timeout=60_000)
     np.testing.assert_allclose(session.prediction.gene("GENE7"), expected(section, weights)[:, 3], rtol=1e-4, atol=1e-4)
@@ -184,7 +184,7 @@ def test_what_is_missing_or_another_is_told(section: Section, weights: Path) -> 
     with pytest.raises(UserError, match=r"genes\.txt is not a readable list of genes"):
         predict()
     one.unlink()
-    with pytest.raises(UserError, match=r"result_1_2_0.model_trained\.pth: 1 of Path2Space's 6 networks is missing"):
+    with pytest.raises(UserError, match=r"result_1_2_0.model_trained\.pth: Path2Space lacks 1 of 6 networks"):
         predict()
 
 

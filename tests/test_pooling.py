@@ -181,7 +181,7 @@ def test_pooled_spots_can_be_saved_and_opened_again(tmp_path: Path) -> None:
 def test_squares_that_hold_no_cell_are_refused() -> None:
     spots = cells(2)
     spots.obsm["spatial"] = np.array([[10.0, 10.0], [11.0, 11.0]])  # the corner is in no square of 1 µm amid 100
-    with pytest.raises(UserError, match="none of the 2 cells lies in squares of 1 µm, 100 µm apart; pool in larger"):
+    with pytest.raises(UserError, match="none of its 2 cells lies in squares of 1 µm, 100 µm apart; pool to a larger"):
         pool_spots(spots, MPP, Pool(1, 100, "square"))
 
 

@@ -14,8 +14,8 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QFileDialog, QMainWindow
 
 from dialogs import SaveDialog, pick
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import PREVIEW
 from napari_cmrcnet.viewer.registry import layers_of, session_of
 from napari_cmrcnet.viewer.slide_layer import slide_layer
@@ -416,7 +416,7 @@ def test_the_number_of_warnings_stands_at_the_button_and_stays_with_the_predicti
     assert chosen.inspection is not None
     warnings = tuple(check.text for check in chosen.inspection.checks if not check.ok)
     assert len(warnings) > before
-    assert chosen.run.text() == f"Predict ({counted(len(warnings))})"
+    assert chosen.run.text() == f"Predict ({count_text(len(warnings), 'warning')})"
     chosen.run.click()
     session = session_of(viewer)
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)

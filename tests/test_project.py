@@ -84,7 +84,7 @@ def test_a_case_that_is_not_as_it_should_be_is_refused(
         (b'{"format": "napari-cmrcnet project", "cases": 3}', "not a project"),
         (b'{"format": "napari-cmrcnet project", "version": 2, "cases": []}', "another version"),
         (b'{"format": "napari-cmrcnet project", "cases": []}', "another version"),
-        (b'{"format": "napari-cmrcnet project", "version": 1, "cases": [[]]}', "case 1, is no object"),
+        (b'{"format": "napari-cmrcnet project", "version": 1, "cases": [[]]}', "case 1, is not an object"),
         (b"[" * 100_000, "not a project"),
     ],
 )

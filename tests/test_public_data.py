@@ -350,12 +350,12 @@ def test_an_archive_that_is_damaged_or_too_large_is_thrown_away(
     path = tmp_path / "spatial.tar.gz"
     for content in (archive()[:-40], b"no archive", gzip.compress(b"no folder")):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"spatial\.tar\.gz is not what it should be \(.+\), and was thrown away"):
+        with pytest.raises(UserError, match=r"spatial\.tar\.gz is not the right file \(.+\), and was deleted"):
             public_data.unpack(path, tmp_path / "spatial")
         assert list(tmp_path.iterdir()) == []
     path.write_bytes(archive())
     monkeypatch.setattr(public_data, "MOST_UNPACKED", 5)  # six are in it
-    with pytest.raises(UserError, match=r"it holds more than 1 kB\), and was thrown away"):
+    with pytest.raises(UserError, match=r"it holds more than 1 kB\), and was deleted"):
         public_data.unpack(path, tmp_path / "spatial")
     assert list(tmp_path.iterdir()) == []
 

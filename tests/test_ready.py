@@ -163,7 +163,7 @@ def test_stpath_predicts_all_spots_at_once_by_gigapaths_features(
 ) -> None:
     assert ready_in(stpath_folder) is STPATH
     seen = finish(inspect(Request(checkpoint=stpath_folder)))  # what the Predict panel does
-    assert seen.lines["checkpoint"] == "STPath, a ready predictor of many organs: its values have no neighbours"
+    assert seen.lines["checkpoint"] == "STPath, a ready predictor for many organs; it uses no training spots"
     assert not seen.problems
     found = finish(predict_ready(section, stpath_folder, STPATH, CPU))
     encoder = with_weights("prov-gigapath", stpath_folder / "pytorch_model.bin")

@@ -91,7 +91,7 @@ def test_says_what_to_do_first(panel: RegionsPanel, prediction: Prediction) -> N
     assert panel.draw.isEnabled()
     assert not any(each.isEnabled() for each in (panel.remove, panel.files.save, panel.files.copy))
     panel.session.set_regions(regions())
-    assert "2 regions are drawn. Open a section, or predict one" in panel.empty.text()
+    assert "2 regions drawn. Open a section, or predict one" in panel.empty.text()
     panel.session.look_at(prediction)
     assert panel.table.isVisible()
     assert not panel.empty.isVisible()
@@ -281,7 +281,7 @@ def test_import_adds_and_save_gives_back(
     qtbot.mouseClick(panel.files.load, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not panel.jobs.busy)
     assert [region.name for region in session.regions] == ["left", "right", "Tumor: Positive 1"]
-    assert "1 region was added from q.geojson" in panel.jobs.text
+    assert "Added 1 region from q.geojson" in panel.jobs.text
     assert cells(panel)[2][2] == str(holed_spots(session, holed))
     save_dialog.answer = tmp_path / "out"
     qtbot.mouseClick(panel.files.save, Qt.MouseButton.LeftButton)

@@ -218,7 +218,7 @@ def begun(sections: Sequence[Section], out: Path) -> None:
 
 def test_what_was_begun_is_not_begun_anew_by_mistake(sections: Sequence[Section], tmp_path: Path) -> None:
     begun(sections, tmp_path / "model.cmrcnet")
-    with pytest.raises(UserError, match="unfinished training; go on with --resume"):
+    with pytest.raises(UserError, match="unfinished training; continue with --resume"):
         finish(fit(sections, settings(), tmp_path / "model.cmrcnet"))
 
 

@@ -52,7 +52,7 @@ def test_the_file_tells_nothing_before_the_answer_and_is_gone_on_with(predicted:
 
 def test_agreement_is_the_share_told_right_with_wilsons_interval(predicted: Prediction, tmp_path: Path) -> None:
     review = Review(predicted, GENES, tmp_path / "review.csv", 7)
-    assert review.agreement == "Nothing is answered yet."
+    assert review.agreement == "No map is answered yet."
     for place, (_, kind) in enumerate(review.maps):
         other = "measured" if kind == "predicted" else "predicted"
         review.answer(Answer(other if place == 0 else kind, 5 if kind == "measured" else 2))
@@ -60,7 +60,7 @@ def test_agreement_is_the_share_told_right_with_wilsons_interval(predicted: Pred
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     assert review.current is None
-    assert f"5 of 6 maps told right: 83 % (95 % interval {100 * (middle - half):.0f} to" in review.agreement
+    assert f"5 of 6 maps identified correctly: 83 % (95 % interval {100 * (middle - half):.0f} to" in review.agreement
     assert f"to {100 * (middle + half):.0f} %; 50 % by chance)" in review.agreement
     assert "measured 5.0 (n = 3), predicted 2.0 (n = 3)" in review.agreement
 
@@ -68,9 +68,9 @@ def test_agreement_is_the_share_told_right_with_wilsons_interval(predicted: Pred
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda _: "", "does not hold"),
-        (lambda text: text.replace("section", "slide", 1), "does not hold"),
-        (lambda text: text.splitlines()[0] + "\nC,1", "does not hold"),
+        (lambda _: "", "is not the answers of"),
+        (lambda text: text.replace("section", "slide", 1), "is not the answers of"),
+        (lambda text: text.splitlines()[0] + "\nC,1", "is not the answers of"),
         (lambda text: text.replace("\nC,", "\nD,"), "reviews another prediction"),
         (lambda text: text.replace(",7,", ",8,"), "changed by hand"),
         (lambda text: text.replace(",7,", ",x,"), "changed by hand"),
@@ -149,7 +149,7 @@ def test_a_reader_answers_by_keys_stops_and_goes_on(
     assert [row["note"] for row in rows_of(path)[:2]] == ["mp 1"] * 2
     qtbot.keyClick(maps, Qt.Key.Key_Escape)
     qtbot.waitUntil(lambda: not maps.isVisible())
-    assert panel.message.text().startswith("2 of 2 maps told right: 100 %")
+    assert panel.message.text().startswith("2 of 2 maps identified correctly: 100 %")
     monkeypatch.setattr(module, "choose_path", lambda *_, **__: path)
     panel.resume.click()
     again = panel.window_of_maps
@@ -160,5 +160,5 @@ def test_a_reader_answers_by_keys_stops_and_goes_on(
         qtbot.keyClick(again, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: not again.isVisible())
     assert all(row["was"] for row in rows_of(path))
-    assert "of 6 maps told right" in panel.message.text()
+    assert "of 6 maps identified correctly" in panel.message.text()
     assert str(path) in panel.message.text()

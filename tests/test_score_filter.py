@@ -56,9 +56,9 @@ def test_a_section_is_shallow_by_its_counts_or_by_what_they_explain() -> None:
     assert Depth(99, float("nan"), 300).shallow
     assert (
         str(Depth(1234.0, 0.051, 9))
-        == "median of 1,234 counts a spot; depth explains 5 % of the variance of expression"
+        == "median of 1,234 counts per spot; depth explains 5 % of the variance of expression"
     )
-    assert str(Depth(12.0, float("nan"), 9)) == "median of 12 counts a spot"
+    assert str(Depth(12.0, float("nan"), 9)) == "median of 12 counts per spot"
 
 
 def test_a_prediction_of_the_depth_alone_has_no_partial_pcc(rng: np.random.Generator) -> None:

@@ -82,7 +82,7 @@ def test_positions_without_counts_are_a_section_too(tmp_path):
     with open_slide(slide) as opened:
         section = open_section(opened, spots, mpp=0.4)
         assert (section.name, section.measured, section.mpp) == ("S1", False, 0.4)
-        assert any("by the spots' ST lattice" in note for note in section.notes)
+        assert any("according to the spots' ST lattice" in note for note in section.notes)
 
 
 @pytest.mark.parametrize("lattice", ["hex", "square"])
@@ -93,7 +93,7 @@ def test_without_spots_a_grid_lies_on_the_tissue(tmp_path, lattice):
         assert not section.measured
         assert section.pixel_size.um == pytest.approx(0.5)
         assert section.spots.n_obs > 100
-        assert "grid of 50 µm" in section.notes[0]
+        assert "grid over the tissue, 50 µm apart" in section.notes[0]
 
 
 def test_a_few_spots_outside_are_counted(tmp_path):

@@ -38,7 +38,7 @@ def test_a_column_may_name_the_section_of_a_file_that_holds_several(folder):
     path = sheet(folder, f"{HEADER},library", "A,data/a.tif,data/a.h5ad,P1,left", "B,data/b.tif,,,")
     rows = read_sheet(path)
     assert [row.library for row in rows] == ["left", ""]
-    with pytest.raises(UserError, match="line 2: the library 'left' needs the spots"):
+    with pytest.raises(UserError, match="line 2: the library 'left' is a part of"):
         read_sheet(sheet(folder, f"{HEADER},library", "A,data/a.tif,,P1,left"))
 
 

@@ -51,7 +51,7 @@ def test_what_is_damaged_ends_in_a_sentence(tmp_path: Path, name: str) -> None:
     (tmp_path / "_text_").mkdir()
     content = write_czi(tmp_path / "slide.czi", [picture()]).read_bytes()
     (tmp_path / name).write_bytes(content[:100_000] if name.startswith("cut") else b"II*\0 no slide")
-    with pytest.raises(UserError, match=f"{name} cannot be opened by fastslide .*; check that it is whole"):
+    with pytest.raises(UserError, match=f"{name} cannot be opened by fastslide .*; check that it is complete"):
         open_slide(tmp_path / name)
 
 

@@ -151,8 +151,8 @@ def test_what_is_dropped_or_changed_is_counted_in_the_notes(tmp_path):
     notes = " ".join(opened.uns["cmrcnet"]["notes"])
     for said in (
         "share a symbol with another gene: 1; their ids were added (CD3E_ENSG3)",
-        "1 of 4 spots out of tissue",
-        "than 100 counts were",
+        "Dropped: 1 of 4 spots outside the tissue",
+        "than 100 counts",
     ):
         assert said in notes
     assert open_spots(path).n_obs == 3
@@ -270,7 +270,8 @@ def test_visium_hd_says_its_own_pixel_size_and_bin(tmp_path):
     assert (about["platform"], about["pitch_um"], about["given_mpp"]) == ("Visium HD", 16, 0.27)
     assert not any("16 µm" in note for note in about["notes"])
     make_outs(folder.with_name("square_008um"), "tissue_positions.parquet", microns_per_pixel=0.27, bin_size_um=8.0)
-    assert any("bins of 16 µm were read" in note for note in open_spots(tmp_path / "outs").uns["cmrcnet"]["notes"])
+    notes = open_spots(tmp_path / "outs").uns["cmrcnet"]["notes"]
+    assert any("bins of 16 µm of Visium HD were read" in note for note in notes)
 
 
 def test_the_raw_matrix_is_filtered_by_in_tissue(tmp_path):
@@ -278,7 +279,7 @@ def test_the_raw_matrix_is_filtered_by_in_tissue(tmp_path):
     position_table((1, 0, 1, 1)).to_csv(folder / "spatial" / "tissue_positions.csv", index=False)
     opened = open_spots(folder)
     assert list(opened.obs_names) == [BARCODES[0], *BARCODES[2:]]
-    assert "1 of 4 spots out of tissue were dropped." in opened.uns["cmrcnet"]["notes"]
+    assert "Dropped: 1 of 4 spots outside the tissue." in opened.uns["cmrcnet"]["notes"]
 
 
 def test_a_matrix_folder_is_as_good_as_its_h5(tmp_path):
@@ -322,7 +323,7 @@ def test_first_generation_st_joins_counts_and_selection_by_name(tmp_path, given)
 def test_spots_that_were_not_selected_are_dropped(tmp_path):
     opened = open_spots(make_st(tmp_path / "st1", selected=(1, 0, 1)))
     assert list(opened.obs_names) == ["10x22", "11x21"]
-    assert any("1 of 3 spots were dropped" in note for note in opened.uns["cmrcnet"]["notes"])
+    assert any("Dropped: 1 of 3 spots" in note for note in opened.uns["cmrcnet"]["notes"])
 
 
 def with_obsm(value):
@@ -358,7 +359,7 @@ LOG = np.log1p(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4)
         (with_obsm(None), r"no obsm\['spatial'\]"),
         (with_obsm(np.zeros((4, 3))), r"shape \(4, 3\)"),
         (with_obsm(np.array([[1, np.nan], [1, 2], [3, 4], [5, 6]])), "1 of 4 spots have no finite position"),
-        (with_obsm(np.array([[5, 5], [5, 5], [5, 5], [9, 9]])), "Most spots of .* have the position of another"),
+        (with_obsm(np.array([[5, 5], [5, 5], [5, 5], [9, 9]])), "Most spots of .* share their position with another"),
         (with_matrix(-COUNTS), "negative values"),
         (with_matrix(COUNTS + 0.5), "not whole"),
         (with_matrix(np.where(COUNTS, COUNTS, np.nan)), "missing or infinite"),
@@ -398,7 +399,7 @@ def test_files_that_are_no_spots_are_refused(tmp_path):
         (empty, "is empty"),
         (text, "not an HDF5 file"),
         (table, "counts_selection.tsv"),
-        (tmp_path / "image.png", "not a source of spots"),
+        (tmp_path / "image.png", "not a file of spots"),
         (tmp_path / "filtered_feature_bc_matrix.h5", "no spot positions beside it"),
     ]:
         with pytest.raises(UserError, match=said) as error:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from napari_cmrcnet.cli import console
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.text import figure_gene, figure_text, markdown_text, printable
+from napari_cmrcnet.common.text import count_text, figure_gene, figure_text, markdown_text, printable
 from napari_cmrcnet.sections.panels import load_panel
 
 HOSTILE = ("$x$", "a|b<script>alert(1)</script>", "\x1b]0;x\x07", "a\u202eb", "[/red]x", "$\\frac$", "x\ry", "\ud800")
@@ -46,6 +46,23 @@ def test_control_characters_are_written_out(text: str, shown: str) -> None:
 )
 def test_markdown_is_escaped(text: str, written: str) -> None:
     assert markdown_text(text) == written
+
+
+@pytest.mark.parametrize(
+    ("number", "of", "said"),
+    [
+        (0, None, "0 spots"),
+        (1, None, "1 spot"),
+        (4992, None, "4,992 spots"),
+        (1, 1, "1 spot"),
+        (1, 312, "1 of 312 spots"),
+        (0, 1, "0 of 1 spot"),
+        (4992, 4992, "4,992 spots"),
+        (1179, 4992, "1,179 of 4,992 spots"),
+    ],
+)
+def test_one_is_not_many(number: int, of: int | None, said: str) -> None:
+    assert count_text(number, "spot", of) == said
 
 
 @pytest.mark.parametrize("name", HOSTILE)

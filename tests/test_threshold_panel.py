@@ -131,9 +131,9 @@ def test_regions_are_the_outline_and_are_replaced(panel: ThresholdPanel, predict
         assert region.name == f"GENE1 > {panel.value.value():.3f}"  # as the box has it
         pieces = len(shapely.get_parts(region.geometry))
         assert panel.message.text() == (
-            f"The outline, {pieces} pieces of one spot or more, is in the Regions panel, and over the section."
+            f"The outline ({pieces} pieces) is in the Regions panel and over the section."
             if pieces > 1
-            else "The outline is in the Regions panel, and over the section."
+            else "The outline is in the Regions panel and over the section."
         )
         drawn = layers_of(panel.viewer).regions.read()  # without the Regions panel
         assert [one.name for one in drawn] == [region.name]

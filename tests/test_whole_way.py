@@ -168,7 +168,7 @@ def review(hand: ByHand, path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
     assert all(row["was"] for row in rows)
-    assert "2 of 4 maps told right" in panel.message.text()
+    assert "2 of 4 maps identified correctly" in panel.message.text()
 
 
 def report(hand: ByHand, folder: Path) -> None:

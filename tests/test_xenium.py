@@ -165,7 +165,7 @@ def test_cells_are_a_section_of_their_image(tmp_path: Path) -> None:
         assert section.mpp == pytest.approx(PIXEL_UM * 1.29)
         assert section.pixel_size.source == "Xenium's pixel size and S1_he_imagealignment.csv"
     facts = describe(folder).facts
-    assert (facts["source"], facts["spots"], facts["a spot is"]) == ("Xenium 3.1.0.4", "4", "a cell that was outlined")
+    assert (facts["source"], facts["spots"], facts["a spot is"]) == ("Xenium 3.1.0.4", "4", "a segmented cell")
     with pytest.raises(UserError, match="is an output of Xenium; give it as the spots, and the H&E image as the slide"):
         open_slide(folder)
 

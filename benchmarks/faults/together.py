@@ -39,7 +39,7 @@ def main() -> None:
 
 def _main(options: argparse.Namespace, folder: Path) -> None:
     bad = 0
-    lines = [f"| what was written | {' | '.join(CAME)} | sound |", "|---|---:|---:|---:|---:|"]
+    lines = [f"| what was written | {' | '.join(CAME)} | as promised |", "|---|---:|---:|---:|---:|"]
     with served():
         warm_up()
         references = make_references(folder, options.jobs)

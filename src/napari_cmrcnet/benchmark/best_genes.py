@@ -45,7 +45,7 @@ def best_genes(means: Mapping[str, float], n: int = TOP) -> list[tuple[str, floa
 
 
 def lines(columns: GeneColumns) -> pd.DataFrame:
-    """Return the table with a line a method and rank."""
+    """Return the table with one line per method and rank."""
     found = [(method, rank, *of) for method, genes in columns.items() for rank, of in enumerate(genes, start=1)]
     return pd.DataFrame(found, columns=["method", "rank", "gene", "pcc"])
 

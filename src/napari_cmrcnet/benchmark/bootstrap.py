@@ -38,8 +38,8 @@ def estimate(
     Parameters
     ----------
     scores : mapping of str to sequence of DataFrame
-        By method, for each test section, the PCC: a row a seed, a column a gene; NaN where undefined. Sections are in
-        the same order for all methods, and a section has the same genes for all.
+        By method, for each test section, the PCC: one row per seed, one column per gene; NaN where undefined. Sections
+        are in the same order for all methods, and a section has the same genes for all.
     folds : sequence of str
         The fold of each test section.
     reference : str

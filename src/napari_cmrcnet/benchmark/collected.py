@@ -88,7 +88,7 @@ class Collected:
         return sum(len(genes(table)) - len(found_enough(table, genes(table))) for table in tables)
 
     def scores(self, label: Label, fold: Fold, name: str, genes: Choose, measure: str = "pcc") -> pd.DataFrame:
-        """Return a measure (a column of `Output.table`) of some genes of a section, a row a seed, a column a gene.
+        """Return a measure (a column of `Output.table`) of some genes of a section: a row per seed, a column per gene.
 
         Genes that have no score, since they were found at too few spots, are left out.
         """

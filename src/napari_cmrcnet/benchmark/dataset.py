@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_cmrcnet.catalogue.hest_folder import on_tissue
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.gene_joining import comparable, renamed, with_totals_over
 from napari_cmrcnet.sections.panels import Panel
@@ -114,7 +115,7 @@ class Dataset:
         if section.name not in self.patches:
             return section
         kept = on_tissue(self.patches[section.name], section.spots.obs_names)
-        note = f"{int((~kept).sum())} of {len(kept)} spots are off the tissue by HEST and were left out."
+        note = f"Left out: {count_text(int((~kept).sum()), 'spot', len(kept))} that HEST has off the tissue."
         return replace(section, spots=section.spots[kept].copy(), notes=(*section.notes, note))
 
 

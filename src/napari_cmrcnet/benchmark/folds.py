@@ -165,18 +165,18 @@ def with_leaks(
         cut = [other for other in fold.training if any(other in block for block in blocks)]
         siblings = [other for other in fold.training if patients[name] and patients[other] == patients[name]]
         if copies:
-            said.append(f"{name} has the same content as {_listed(copies)}, trained on: its scores say nothing.")
+            said.append(f"{name} has the same content as {_listed(copies)} in training: its scores say nothing.")
         elif cut:
-            said.append(f"{name} is cut from one block with {_listed(cut)}, trained on: nearly copies.")
+            said.append(f"{name} is cut from the same block as {_listed(cut)} in training: they are nearly copies.")
         elif siblings:
             said.append(
-                f"{name} is of the same patient ({patients[name]}) as {_listed(siblings)}, trained on: "
-                "its scores are optimistic for new patients."
+                f"{name} is of the same patient ({patients[name]}) as {_listed(siblings)} in training: its scores are "
+                "optimistic for new patients."
             )
         elif unknown := [other for other in (name, *fold.training) if not patients[other]]:
             said.append(
-                f"The patient of {_listed(unknown)} is not known: if {name} is of a patient trained on, its scores "
-                "are optimistic."
+                f"The patient of {_listed(unknown)} is not known. If {name} is of a training patient, its scores are "
+                "optimistic."
             )
     return replace(fold, leaks=tuple(said))
 

@@ -171,7 +171,7 @@ def _check_known(name: str) -> None:
     if method not in METHOD_NAMES:
         raise UserError(f"There is no method {method!r}; choose among {', '.join(METHOD_NAMES)}.")
     if at and method not in ON_ENCODERS:
-        raise UserError(f"The method {method} stands on no frozen encoder; these can: {', '.join(ON_ENCODERS)}.")
+        raise UserError(f"The method {method} takes no frozen encoder; these do: {', '.join(ON_ENCODERS)}.")
     if at:
         encoder_named(encoder)
 

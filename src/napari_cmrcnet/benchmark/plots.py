@@ -31,7 +31,7 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
 
 
 def method_boxplot(values: Mapping[str, Mapping[str, Mapping[str, Array]]], colours: Mapping[str, str]) -> "Figure":
-    """Draw the PCC of the genes of each set: a row of axes a set, one axes a section, a box a method (figure 2).
+    """Draw the PCC of the genes of each set: a row of axes per set, one axes per section, a box per method (figure 2).
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _box(axis: "Axes", place: int, pcc: Array, colour: str) -> None:
 
 
 def method_moments(tables: "Mapping[str, pd.DataFrame]", title: str) -> "Figure":
-    """Draw mean and variance of every gene, measured and predicted one over the other, a row a method (figure 3).
+    """Draw mean and variance of every gene, measured and predicted one over the other, one row per method (figure 3).
 
     Genes are in the order of the measured value, the lowest first. Both scales are linear near 0 and logarithmic
     beyond, so that a gene at 0, or one whose predicted mean is below 0, is drawn where it is.
@@ -88,7 +88,7 @@ def method_moments(tables: "Mapping[str, pd.DataFrame]", title: str) -> "Figure"
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        By method, a row a gene with ``measured_mean``, ``measured_variance``, ``predicted_mean``,
+        By method, one row per gene with ``measured_mean``, ``measured_variance``, ``predicted_mean``,
         ``predicted_variance``.
     title : str
         What it is of.

@@ -20,7 +20,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.spreadsheet import write_frame
-from napari_cmrcnet.common.text import markdown_table, markdown_text
+from napari_cmrcnet.common.text import count_text, markdown_table, markdown_text
 from napari_cmrcnet.evaluation.set_scores import AMONG
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 
@@ -117,10 +117,10 @@ def _text(
 ) -> str:
     parts = [f"# Benchmark of {markdown_text(dataset.name)}", _setting(dataset, plan, sections, found)]
     if warnings or dataset.notes:
-        parts += ["## To know before reading the figures", _bullets([*warnings, *dataset.notes])]
+        parts += ["## Read this first", _bullets([*warnings, *dataset.notes])]
     if failed:
         said = [f"{name}: {reason}" for name, reason in failed.items()]
-        parts += ["## Not done", "Methods that lack a run are in no table.", _bullets(said)]
+        parts += ["## Not done", "The tables leave out methods with a missing run.", _bullets(said)]
     parts += ["## Tables", _explained(dataset, plan), *tables]
     if pictures:
         parts += ["## Figures", _figures(pictures)]
@@ -137,15 +137,15 @@ def _versions(results: Sequence[UnitResult]) -> list[str]:
     several = [f"{name} {' and '.join(sorted(found))}" for name, found in there.items() if len(found) > 1]
     if not several:
         return []
-    return [f"The runs were made with several versions of {', '.join(several)}: differences may be of these."]
+    return [f"The runs were made with several versions of {', '.join(several)}. Differences may come from that."]
 
 
 def _setting(dataset: "Dataset", plan: "Plan", sections: Said, found: Collected) -> str:
     kind = "a section" if plan.folds == "sample" else "a patient"
-    number = f"{plan.epochs} epoch{'' if plan.epochs == 1 else 's'}"
+    number = count_text(plan.epochs or 0, "epoch")
     epochs = f"{number}, for all that have epochs" if plan.epochs else "each method's published epochs"
     said = [
-        f"Folds: {kind} left out in turn, {len(found.folds)} folds of {len(dataset.rows)} sections.",
+        f"Folds: {kind} left out in turn, {count_text(len(found.folds), 'fold')} of {len(dataset.rows)} sections.",
         f"Seeds: {len(found.seeds)}. Budget: {epochs}.",
         f"Patches: {plan.patch.patch_px} px at {plan.patch.model_mpp} µm/px, the same for all. CMRCNet: preset "
         f"{plan.preset}, variant {plan.variant}.",
@@ -169,8 +169,8 @@ def _setting(dataset: "Dataset", plan: "Plan", sections: Said, found: Collected)
 def _figures(pictures: Sequence[Path]) -> str:
     """Link every picture; the box plot is shown."""
     said = (
-        "Each is beside its SVG. Figure 2: PCC of the genes of each set, a dot a gene, means over seeds. The others "
-        "are of seed 0. Figure 3: mean and variance of every gene, predicted over measured. Figure 4: gene-gene "
+        "Each is beside its SVG. Figure 2: PCC of the genes of each set, one dot per gene, means over seeds. The "
+        "others are of seed 0. Figure 3: mean and variance of every gene, predicted over measured. Figure 4: gene-gene "
         "correlation, in the order of the measured clustering. "
         "Maps, the paper's figures 5 to 7: measured beside each method, on its colour scale."
     )
@@ -188,7 +188,7 @@ def _explained(dataset: "Dataset", plan: "Plan") -> str:
         "Mean PCC over the genes of a set, then over seeds and test sections. HEG and HVG are the genes of the "
         f"highest mean and variance in the test section, {AMONG[plan.sets]}. Left out of scores: {least}, and a "
         f"gene found at fewer than {MIN_SPOTS} of the other spots. An undefined PCC (a constant gene) is "
-        f"{undefined}.\n\nIn parentheses the 95 % interval of {RESAMPLES:,} resamples of folds and genes: it covers "
+        f"{undefined}.\n\nIn brackets: the 95 % interval of {RESAMPLES:,} resamples of folds and genes. It covers "
         "the choice of these genes and sections, and is rough for few sections. It does not cover new patients, "
         "other spots of the same sections, or another training. Δ is the difference to CMRCNet over the genes that "
         "both have, in the same resamples, below 0 where CMRCNet is better. 'sections' is the range of the "
@@ -198,7 +198,7 @@ def _explained(dataset: "Dataset", plan: "Plan") -> str:
     if dataset.paper:
         others = " Its HEG and HVG are other genes: their values are left out." if plan.sets == "all" else ""
         folds = "" if plan.folds == "sample" else " The folds here are others: by patient."
-        return f"{said} Beside it the paper's value ({paper.source()}).{others}{folds}"
+        return f"{said} Beside it is the paper's value ({paper.source()}).{others}{folds}"
     return f"{said} The paper has no values for these sections."
 
 
@@ -216,7 +216,7 @@ def _methods(found: Collected) -> str:
             notes.append(f"{title}: {resumed} of {len(runs)} trainings were stopped and resumed.")
         for note in dict.fromkeys(note for run in runs for note in run.about["notes"]):
             notes.append(note if note.startswith(title) else f"{title}: {note}")
-    table = markdown_table(["method", "runs", "wall time a run", "CPU time a run", "machine"], rows)
+    table = markdown_table(["method", "runs", "wall time per run", "CPU time per run", "machine"], rows)
     return f"{table}\n{_bullets(notes)}"
 
 

@@ -39,7 +39,7 @@ class Output:
     Parameters
     ----------
     table : DataFrame
-        A row a gene that is predicted and measured, over the spots that count. Of the measured expression ``mean``,
+        One row per gene that is predicted and measured, over the spots that count. Of the measured expression ``mean``,
         ``variance`` and ``found``, at how many of these spots: at fewer than `MIN_SPOTS` a gene has no score. Whether
         it is one of the training sections' highly ``variable`` genes, among which the paper ranks. Of the prediction
         ``pcc``, ``partial_pcc`` (given the log total and its square), ``spearman``, ``rmse``, ``predicted_mean`` and
@@ -47,7 +47,7 @@ class Output:
     counted : bool (n,)
         Spots that count: those with enough transcripts.
     drawn : DataFrame, float32
-        A row a spot, all of them: predicted expression of the genes that figures show.
+        One row per spot, all of them: predicted expression of the genes that figures show.
     """
 
     table: pd.DataFrame

@@ -172,8 +172,8 @@ def _check_same(out: Path, description: dict[str, Any]) -> None:
         found = differences(json.loads((out / BENCHMARK).read_text("utf-8")), description)
     if found:
         raise UserError(
-            f"{out} holds a benchmark that was begun with other input ({'; '.join(found)}); go on with the same, or "
-            "choose another folder."
+            f"{out} holds a benchmark that was started with other input ({'; '.join(found)}); continue with the same "
+            "input, or choose another folder."
         )
 
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.results import spots_that_count
 from napari_cmrcnet.common.metrics import dense
-from napari_cmrcnet.common.text import some_of
+from napari_cmrcnet.common.text import count_text, some_of
 from napari_cmrcnet.sections.depth import Depth, depth_r2
 from napari_cmrcnet.sections.expression import expression_of
-from napari_cmrcnet.sections.score_filter import MIN_SPOTS, detected_spots, spots_in_words
+from napari_cmrcnet.sections.score_filter import MIN_SPOTS, detected_spots
 from napari_cmrcnet.sections.totals import total_genes
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def say_of(dataset: "Dataset", sections: "Sequence[Section]", min_umi: int | Non
     for section in sections:
         counted, totals = spots_that_count(section, min_umi)
         depth = depth_of(section, counted, totals[counted])
-        each.append(_introduced(section, spots_in_words(int(counted.sum()), len(counted)), depth))
+        each.append(_introduced(section, count_text(int(counted.sum()), "spot", len(counted)), depth))
         if depth.shallow:
             warnings.append(
                 f"{section.name} was sequenced shallowly ({depth}), so much of a PCC may come from depth. Compare "
@@ -92,7 +92,7 @@ def _introduced(section: "Section", scored: str, depth: Depth) -> str:
     """Say what a section is, with its notes."""
     patient = f" of patient {section.patient}" if section.patient else ""
     synthetic = " Synthetic: its scores say nothing about real tissue." if section.origin.synthetic else ""
-    size = f"{section.mpp:.4g} µm/px by {section.pixel_size.source}"
+    size = f"{section.mpp:.4g} µm/px from {section.pixel_size.source}"
     about = f"{section.name}{patient}: {section.spots.n_vars:,} genes, {size}, {depth}; scored at {scored}."
     return " ".join([f"{about}{synthetic}", *section.notes])
 

@@ -20,7 +20,7 @@ from napari_cmrcnet.benchmark.results import Output, UnitResult, load_result, sa
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.parallel import own_device
 from napari_cmrcnet.common.progress import Job
-from napari_cmrcnet.common.text import plain
+from napari_cmrcnet.common.text import count_text, plain
 from napari_cmrcnet.common.versions import package_versions
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _machine(device: str) -> str:
 
     chosen = choose_device(device)
     cores = os.cpu_count() or 1
-    said = f"{_processor()}, {cores} core{'s' if cores > 1 else ''}, {platform.system()}"
+    said = f"{_processor()}, {count_text(cores, 'core')}, {platform.system()}"
     if chosen.type == "cuda":
         import torch
 

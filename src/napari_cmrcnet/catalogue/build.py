@@ -37,8 +37,8 @@ def to_download(recipe: ModelRecipe, out: Path) -> Job[str]:
     size = yield from download_size(recipe, folder / DATA)
     if size == 0:
         return ""
-    much = "as much to download as is said once it begins" if size is None else f"{size_text(size)} to download"
-    return f"{recipe.title} ({recipe.source}; {recipe.licence}) has {much}. It is kept in {folder}."
+    size_known = "a size that is shown once the download begins" if size is None else f"{size_text(size)} to download"
+    return f"{recipe.title} ({recipe.source}; {recipe.licence}) has {size_known}. It is kept in {folder}."
 
 
 def build(recipe: ModelRecipe, out: Path, device: str = "auto") -> Job[tuple[Checkpoint, LeftOut]]:
@@ -93,7 +93,7 @@ def _begin(recipe: ModelRecipe, out: Path, folder: Path) -> None:
         except (OSError, ValueError, KeyError, TypeError):
             name = "?"
         if name != recipe.key:
-            raise UserError(f"{folder} was begun by another recipe ({name}); choose another name for --out.")
+            raise UserError(f"{folder} was started by another recipe ({name}); choose another name for --out.")
         return
     if out.exists():
         raise UserError(f"{out} exists and was not built here; choose another name for --out.")

@@ -140,5 +140,5 @@ def read_small(title: str, url: str, most: int) -> bytes:
     except BrokenError as broken:
         raise unreachable(title, (url,), broken) from broken
     if len(content) > most:
-        raise UserError(f"{url} has more than {size_text(most)}; it is not what it should be.")
+        raise UserError(f"{url} is larger than {size_text(most)}, so it is not the right file.")
     return bytes(content)

@@ -130,7 +130,7 @@ def offer(index: Path, file: Path, checksum: str, licence: str, about: str) -> O
     try:
         address = file.resolve().relative_to(index.resolve().parent).as_posix()
     except ValueError as error:
-        raise UserError(f"{file} does not lie beside the index {index}; put both into one folder.") from error
+        raise UserError(f"{file} is not beside the index {index}; put both into one folder.") from error
     name = _named_as(file.name)
     one = OfferedModel(name, address, checksum, file.stat().st_size, licence, about)
     write_json(index, {FORMAT: VERSION, "models": [asdict(model) for model in (models | {name: one}).values()]})

@@ -51,7 +51,7 @@ class LeftOut:
     def words(self) -> str:
         """What it came to, in a sentence."""
         if not self.by:
-            return "There is one section: how well the model does on another cannot be measured on it."
+            return "There is only one section, so how well the model predicts another could not be measured."
         figures = [f"{name} {value:.3f}" for name, value in self.mean.items() if value is not None]
         return f"Mean PCC with each {self.by} left out in turn: {', '.join(figures) or 'none is defined'}."
 

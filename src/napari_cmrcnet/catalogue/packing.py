@@ -126,7 +126,9 @@ def _members(file: Path, archive: zipfile.ZipFile, size: int) -> list[zipfile.Zi
     if odd := [name for name in names if name not in known]:
         raise UserError(f"{file} is not a packed model: {odd[0][:80]!a} does not belong in one; do not use it.")
     if len(set(names)) != len(names) or {CARD, MODEL, BANK} - set(names):
-        raise UserError(f"{file} is not a whole packed model (it holds {', '.join(names) or 'nothing'}); get it again.")
+        raise UserError(
+            f"{file} is not a complete packed model (it holds {', '.join(names) or 'nothing'}); get it again."
+        )
     stored = all(one.compress_type == zipfile.ZIP_STORED and one.compress_size == one.file_size for one in members)
     if not stored or sum(member.file_size for member in members) > size:
         raise UserError(f"{file} was not packed by this software (its content is compressed); ask for it again.")

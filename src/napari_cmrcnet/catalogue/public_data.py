@@ -211,6 +211,6 @@ def unpack(archive: Path, folder: Path) -> None:
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise UserError(
-            f"{archive} is not what it should be ({first_sentence(error)}), and was thrown away; try again."
+            f"{archive} is not the right file ({first_sentence(error)}), and was deleted; try again."
         ) from error
     archive.unlink()

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.panels import PANELS, Panel
 
 Layout = Literal["her2st", "10x", "hest"]
@@ -73,9 +74,8 @@ class ModelRecipe:
     @property
     def size(self) -> str:
         """How large and of how many patients, in words."""
-        sections = f"{len(self.patients)} section{'s' if len(self.patients) > 1 else ''}"
-        patients = self.known_patients
-        return sections if patients is None else f"{sections}, {patients} patient{'s' if patients > 1 else ''}"
+        sections, patients = count_text(len(self.patients), "section"), self.known_patients
+        return sections if patients is None else f"{sections}, {count_text(patients, 'patient')}"
 
 
 @cache

@@ -22,6 +22,7 @@ from napari_cmrcnet.cli.shared import check_panel, config_from, introduce, panel
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_name, check_output
 from napari_cmrcnet.common.suffixes import SLIDES, ends_in
+from napari_cmrcnet.common.text import count_text
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.report import Report
@@ -54,7 +55,7 @@ def simulate(options: argparse.Namespace) -> None:
     from napari_cmrcnet.synthetic.simulate import simulate as make_sections
 
     sheet = show_progress(make_sections(options.folder, n_sections=options.sections, seed=options.seed))
-    say(f"{options.sections} synthetic sections, listed in {sheet}")
+    say(f"{count_text(options.sections, 'synthetic section')}, listed in {sheet}")
 
 
 def info(options: argparse.Namespace) -> None:
@@ -116,7 +117,8 @@ def train(options: argparse.Namespace) -> None:
         check_panel(GeneNames.of_any(one.spots.var for one in sections), config.panel, str(options.sheet))
         checkpoint = show_progress(fit(sections, config, options.out, resume=options.resume))
     bank = checkpoint.bank
-    say(f"{options.out}: {len(bank.obs):,} bank spots, {len(bank.genes):,} genes, {epochs_in_words(checkpoint.card)}")
+    held = f"{count_text(len(bank.obs), 'bank spot')}, {count_text(len(bank.genes), 'gene')}"
+    say(f"{options.out}: {held}, {epochs_in_words(checkpoint.card)}")
 
 
 def _validation(text: str | None, sections: set[str]) -> str | float | None:
@@ -229,10 +231,10 @@ def _show_report(report: "Report") -> None:
     from napari_cmrcnet.evaluation.report_parts import set_row
     from napari_cmrcnet.evaluation.score_notes import missing_in_words, sets_in_words
     from napari_cmrcnet.evaluation.set_scores import between
-    from napari_cmrcnet.sections.score_filter import spots_in_words
 
     rows = [tuple(map(cell, set_row(name, score))) for name, score in report.sets.items()]
-    spots = spots_in_words(sum(one.spots for one in report.sections), sum(len(one.scored) for one in report.sections))
+    total = sum(len(one.scored) for one in report.sections)
+    spots = count_text(sum(one.spots for one in report.sections), "spot", total)
     show_table(
         f"Mean PCC of predicted with measured expression, {spots}",
         ("genes", "PCC", "95 % interval", "partial PCC", "Spearman", "n", "no score"),

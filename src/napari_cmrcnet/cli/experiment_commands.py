@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cmrcnet.cli.console import say, show_progress, show_table, warn
 from napari_cmrcnet.cli.shared import config_from, panel_named
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 
 if TYPE_CHECKING:
     from napari_cmrcnet.benchmark.dataset import Dataset
@@ -73,7 +74,7 @@ def download(options: argparse.Namespace) -> None:
         raise UserError(f"{options.dataset} is not one of the paper's datasets; choose one of {', '.join(recipes())}.")
     name, folder = name_in_paper(recipe), options.out or Path(recipe.key)
     sheet = show_progress(download_hest(name, recipe.patients, folder))
-    say(f"{name}: {len(recipe.patients)} sections, listed in {sheet}")
+    say(f"{name}: {count_text(len(recipe.patients), 'section')}, listed in {sheet}")
     say(f"napari-cmrcnet benchmark {recipe.key} --data {folder} --out {recipe.key}_benchmark")
 
 

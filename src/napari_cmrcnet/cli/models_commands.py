@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_cmrcnet.cli.console import say, show_json, show_progress, show_table
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 
 
 def models(options: argparse.Namespace) -> None:
@@ -54,7 +55,8 @@ def build(options: argparse.Namespace) -> None:
     if rows:
         show_table("Mean PCC of sections that the model had not seen", ("section", *left_out.mean), rows)
     say(left_out.words)
-    say(f"{out}: {len(checkpoint.bank):,} bank spots, {len(checkpoint.bank.genes):,} genes")
+    bank = checkpoint.bank
+    say(f"{out}: {count_text(len(bank), 'bank spot')}, {count_text(len(bank.genes), 'gene')}")
     folder = building_folder(out)
     say(f"{folder} holds the data. You can delete it.")
     show_json({"checkpoint": out, "left_out": asdict(left_out), "folder": folder})
@@ -89,7 +91,7 @@ def add(options: argparse.Namespace) -> None:
     if is_index(options.place):
         offered = read_index(options.place)
         if options.name not in offered:
-            show_table(f"Models of {options.place}", ("name", "of", "licence"), [
+            show_table(f"Models of {options.place}", ("name", "about", "licence"), [
                 (one.name, one.about, one.licence) for one in offered.values()
             ])  # fmt: skip
             if options.name:

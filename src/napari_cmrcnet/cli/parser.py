@@ -99,7 +99,7 @@ def _add_predict(commands: "options.Commands") -> None:
     parser.add_argument("--panel", metavar="NAME|FILE", help="gene panel to store (default: the checkpoint's)")
     parser.add_argument("--patient", metavar="ID", help="patient ID (default: from the spots file)")
     parser.add_argument(
-        "--mpp", type=positive_float, metavar="MPP", help="pixel size of the slide in µm (default: from the files)"
+        "--mpp", type=positive_float, metavar="MPP", help="pixel size of the slide in µm/px (default: from the files)"
     )
     parser.add_argument(
         "--pitch", type=positive_float, metavar="UM", help="distance between the spots of the grid in µm (default: 100)"
@@ -186,7 +186,7 @@ def add_models(commands: "options.Commands") -> None:
         "--index", type=Path, metavar="I.json", help="index of models to add it to, in the folder of the file"
     )
     pack.add_argument("--licence", default="", metavar="TEXT", help="licence of the model, for the index")
-    pack.add_argument("--about", default="", metavar="TEXT", help="what the model is of, for the index")
+    pack.add_argument("--about", default="", metavar="TEXT", help="what the model is for, for the index")
 
     add = options.add_command(actions, "add", "add a packed model to yours, from a file, a web address or an index")
     add.add_argument(

@@ -13,7 +13,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import check_output
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.suffixes import SLIDES, ends_in, slide_name
-from napari_cmrcnet.common.text import some_of
+from napari_cmrcnet.common.text import count_text, some_of
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
@@ -107,7 +107,7 @@ def _predict_into(out: Path, options: argparse.Namespace) -> None:
         if note not in section.notes:
             warn(f"{section.name}: {note}")
     prediction.save(out)
-    made = f"{len(prediction.genes):,} genes at {len(prediction):,} spots"
+    made = f"{count_text(len(prediction.genes), 'gene')} at {count_text(len(prediction), 'spot')}"
     say(f"{out}: {made}, each value the {prediction.provenance.average}")
     if likeness := prediction.provenance.likeness:
         say(likeness.reason)

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_cmrcnet.cli.console import say, warn
+from napari_cmrcnet.common.text import count_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,8 +36,9 @@ def config_from(options: argparse.Namespace, kind: type[ConfigT], **given: Any) 
 
 def introduce(section: "Section") -> None:
     """Print what a section is, and its notes."""
-    spots = f"{section.spots.n_obs:,} spots" + (f", {section.spots.n_vars:,} genes" if section.measured else "")
-    say(f"{section.name}: {spots}, {section.mpp:.4g} µm/px by {section.pixel_size.source}")
+    genes = f", {count_text(section.spots.n_vars, 'gene')}" if section.measured else ""
+    spots = f"{count_text(section.spots.n_obs, 'spot')}{genes}"
+    say(f"{section.name}: {spots}, {section.mpp:.4g} µm/px from {section.pixel_size.source}")
     for note in section.notes:
         warn(f"{section.name}: {note}")
 

@@ -89,7 +89,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="normalise the colours of each section, against effects of stain and scanner (default: set by --variant)",
     )
-    data.add_argument("--pool", metavar="UM", help=f"for rows of the sheet that do not say it: {options.TO_POOL}")
+    data.add_argument("--pool", metavar="UM", help=f"for rows of the sheet without a pool: {options.TO_POOL}")
     options.share(data, "--min-umi")
     data.add_argument(
         "--validation",

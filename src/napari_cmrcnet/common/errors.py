@@ -23,7 +23,7 @@ _REFUSED = {
     "HDF5_USE_FILE_LOCKING=FALSE)",
     errno.EBUSY: "is in use by another program; close it there",
     errno.ENOENT: "does not exist; check the path",
-    errno.EMFILE: "could not be opened beside so many other files; close some programs",
+    errno.EMFILE: "could not be opened, because too many files are open; close some programs",
     errno.ENAMETOOLONG: "has a name that is too long for the system; give it a shorter one",
 }
 
@@ -106,7 +106,7 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> "UserError":
     return UserError(f"{os.fspath(path)} could not be written ({reason}); free some space or choose another place.")
 
 
-NO_MEMORY = "There is not enough memory; close other programs, run less at once, or use a machine with more."
+NO_MEMORY = "There is not enough memory; close other programs, run fewer jobs at once, or use a machine with more."
 
 # In the words of torch's plain errors: CUDA, HIP and MPS; the CPU; cuBLAS, cuSOLVER, cuFFT and cuDNN; one buffer
 # that is too long for MPS; cuDNN again, where no way to compute a convolution found room for its work.

@@ -73,7 +73,7 @@ def check_output(path: Path, *, folder: bool = False) -> None:
     inside = path.absolute() / "file" if folder else path.absolute()
     for parent in inside.parents:
         if parent.suffix == ".cmrcnet" and is_there(parent / "card.json"):
-            raise UserError(f"{path} lies in the checkpoint {parent.name} and would damage it; choose another place.")
+            raise UserError(f"{path} is inside the checkpoint {parent.name} and would damage it; choose another place.")
     try:
         place = inside.parent
         path.exists()  # raises for a name that is too long

@@ -10,7 +10,7 @@ from napari_cmrcnet.common.xenium_files import MANIFEST, is_bundle
 
 _CELLS = (
     "which is not read; write its cells or beads as h5ad (counts, and obsm['spatial'] in pixels of the slide), give "
-    "that, and say to what size they are to be pooled"
+    "that, and say what size to pool them to"
 )
 _REGIONS = "which measures whole regions instead of spots, and is not read; give a section of another platform"
 

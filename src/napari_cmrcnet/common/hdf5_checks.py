@@ -98,7 +98,7 @@ def _check_group(path: Path, group: h5py.Group, above: set[int], seen: set[int],
         item = group[name]
         address = h5py.h5o.get_info(item.id).addr
         if address in above:
-            raise UserError(f"{path} holds {group.name} in itself ({item.name}), so that reading it would not end.")
+            raise UserError(f"{path} holds {group.name} in itself ({item.name}), so reading it would never end.")
         if address in seen:
             continue
         seen.add(address)

@@ -29,7 +29,7 @@ def read_entries(kind: type[T], values: Any, may_lack: Collection[str] = ()) -> 
     Raises
     ------
     UserError
-        If it is no object; if an entry is missing, unknown or of another type, or a number is not finite; or if the
+        If it is not an object; if an entry is missing, unknown or of another type, or a number is not finite; or if the
         dataclass refuses what it holds.
     """
     from pydantic import ValidationError
@@ -58,7 +58,7 @@ def _said(problem: Mapping[str, Any]) -> str:
     """Say what is wrong with an entry, which is named by its way from the outermost object."""
     name = ".".join(map(str, problem["loc"][1:]))
     if not name:
-        return "is no object that can be read"
+        return "is not an object that can be read"
     if problem["type"] == "missing":
         return f"lacks the entry {name!r}"
     if problem["type"] == "unexpected_keyword_argument":

@@ -150,7 +150,7 @@ def morans_i(values: ArrayLike, neighbours: Any) -> Array:
     Parameters
     ----------
     values : (n, g)
-        A value a spot and gene.
+        One value per spot and gene.
     neighbours : sparse matrix (n, n)
         Ones where the column's spot is a neighbour of the row's, as `spots_around` gives them: the nearest ones on
         the lattice, six of a hexagonal array, eight of a square one.

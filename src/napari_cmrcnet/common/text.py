@@ -62,6 +62,13 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
+def count_text(number: int, thing: str, of: int | None = None) -> str:
+    """Return how many things there are: ``"1 spot"``, ``"4,992 cells"``; of a larger number ``"179 of 181 spots"``."""
+    total = number if of is None else of
+    part = "" if number == total else f"{number:,} of "
+    return f"{part}{total:,} {thing}{'' if total == 1 else 's'}"
+
+
 def size_text(size: float) -> str:
     """Return a number of bytes as people say it: ``1.8 GB``, ``32 MB``, ``4 kB``."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):

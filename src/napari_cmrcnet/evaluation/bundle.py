@@ -116,7 +116,7 @@ def _in_words(prediction: "Prediction", saved: str, commands: list[str]) -> str:
     about = prediction.provenance
     lines = [f"Section {prediction.name}, predicted {about.date}. {RESEARCH_USE}", ""]
     if made_by := _predicted_by(prediction, saved):
-        lines += ["The prediction was made by this, on a computer with these paths:", "", made_by, ""]
+        lines += ["This command made the prediction, on a computer with these paths:", "", made_by, ""]
     lines += ["In this folder, these commands make the other files again:", "", *commands, "", "Versions:", ""]
     versions = {"napari-cmrcnet, of these files": version("napari-cmrcnet"), **about.packages}
     return "\n".join([*lines, *(f"{package} {number}" for package, number in versions.items()), ""])

@@ -18,7 +18,7 @@ FEWEST = 3
 """Spots that a group must have."""
 NOT_INDEPENDENT = (
     "Spots of a section are not independent: neighbours are alike, and predicted spots share training spots. So "
-    "p-values are far too small. Use them to sort genes, not as proof; a proof takes several patients."
+    "p-values are far too small. Use them to sort genes, not as proof; proof needs several patients."
 )
 PREDICTED_ALIKE = (
     "Predicted spots are not independent: they share training spots, so genes look more alike than they are."
@@ -48,7 +48,7 @@ def difference_job(
 
     Returns
     -------
-    DataFrame, a row a gene that has values
+    DataFrame, one row per gene that has values
         ``mean_first`` and ``mean_second``, of the groups; ``log2_fold_change`` (of counts, as scanpy has it); ``z``,
         above 0 where the first group is higher, corrected for ties, by whose size the rows are sorted; ``p_adjusted``,
         by Benjamini and Hochberg.

@@ -112,7 +112,7 @@ def similarity_job(target: ArrayLike, values: Callable[[slice], ArrayLike], n_ge
     Parameters
     ----------
     target : (n,)
-        A value a spot, of a gene or the score of a panel.
+        One value per spot, of a gene or the score of a panel.
     values : callable
         Returns the values of a range of genes, (n, genes of the range).
     n_genes : int

@@ -12,6 +12,7 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.figures import Ground, gene_map
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.picture_file import draw_picture
@@ -62,7 +63,7 @@ def caption(case: "Case", shown: Shown) -> str:
     both = "Measured and predicted"
     what = "Predicted" if shown.measured is None else "Measured" if shown.predicted is None else both
     low, high = shown.scale
-    of = f"{shown.name} in section {section_of(case)}, n = {len(case):,} {case.unit}s"
+    of = f"{shown.name} in section {section_of(case)}, n = {count_text(len(case), case.unit)}"
     checkpoint = f", checkpoint {Path(about.checkpoint).name}" if about.checkpoint else ""
     said = [f"{of}. {what} {shown.full_unit}, colours from {low:.2f} to {high:.2f}."]
     if prediction is None:

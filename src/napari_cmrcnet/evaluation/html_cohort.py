@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.cohort import check_names, cohort_table
 from napari_cmrcnet.evaluation.document import Heading, Part, Table, Text, drawn, html_page
 from napari_cmrcnet.evaluation.gene_figure import ground_of
@@ -77,7 +78,7 @@ def write_cohort_report(
 
 def _head(predictions: "Sequence[Prediction]", scores: Sequence[Scores | None]) -> Iterator[Part]:
     known = [one.provenance.patient for one in predictions if one.provenance.patient]
-    of = f"; {len(set(known))} {'patient' if len(set(known)) == 1 else 'patients'}" if known else ""
+    of = f"; {count_text(len(set(known)), 'patient')}" if known else ""
     unknown = [one.name for one in predictions if not one.provenance.patient]
     not_known = f"; patient not known: {', '.join(unknown)}" if unknown else ""
     said = f"{', '.join(one.name for one in predictions)}{of}; {sum(map(len, predictions)):,} spots{not_known}."
@@ -87,7 +88,7 @@ def _head(predictions: "Sequence[Prediction]", scores: Sequence[Scores | None]) 
 
 
 def _sections(predictions: "Sequence[Prediction]", scores: Sequence[Scores | None]) -> Iterator[Part]:
-    """Yield a row a section: what it is, and how far its genes can be trusted; then scores."""
+    """Yield one row per section: what it is, and how far its genes can be trusted; then scores."""
     yield Heading("Sections")
     rows = []
     for prediction, scored in zip(predictions, scores, strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Table, Text, drawn, html_page
 from napari_cmrcnet.evaluation.figures import Ground, gene_map
 from napari_cmrcnet.evaluation.gene_correlation import correlate_job
@@ -157,7 +158,7 @@ def _head(prediction: "Prediction", scores: Scores | None) -> Iterator[Part]:
     checkpoint = f" by {Path(about.checkpoint).name}" if about.checkpoint else ""
     said = [
         f"Patient {about.patient}." if about.patient else "",
-        f"{len(prediction):,} spots, {n:,} genes{measured}.",
+        f"{count_text(len(prediction), 'spot')}, {count_text(n, 'gene')}{measured}.",
         f"Predicted from the H&E image{checkpoint}: each value is the {about.average}.",
         about.likeness.reason if about.likeness and about.likeness.verdict == LIKE else "",  # else it is a warning
         about.date,
@@ -206,8 +207,8 @@ def _gene_plots(prediction: "Prediction", scores: Scores) -> Job[list[Part]]:
         return drawn(
             CorrelationPlot.printed(section, found, title),
             "Heatmaps of the correlations of genes",
-            "Pearson correlation over the spots of each gene with each, in measured and in predicted expression; the "
-            "genes are in one order, of a clustering of the measured correlations.",
+            "Pearson correlation over the spots of each gene with each, in measured and in predicted expression. Both "
+            "have the genes in the same order, from a clustering of the measured correlations.",
         )
 
     parts: list[Part] = [Heading("Mean and variance of genes")]

@@ -17,7 +17,7 @@ def local_pcc(
     Parameters
     ----------
     measured, predicted : (n,)
-        A value a spot.
+        One value per spot.
     window : sparse matrix (n, n)
         As `nearby_spots.windows` gives it.
     counted : bool (n,)

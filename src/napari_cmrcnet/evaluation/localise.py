@@ -54,7 +54,7 @@ def example_threshold(values: npt.ArrayLike, example: npt.ArrayLike) -> float:
     Parameters
     ----------
     values : (n,)
-        A value a spot; what is not finite is left out.
+        One value per spot; what is not finite is left out.
     example : bool (n,)
         Which spots are of the example.
 
@@ -133,7 +133,7 @@ def agreement(values: npt.ArrayLike, threshold: float, known: npt.ArrayLike, cou
     Parameters
     ----------
     values : (n,)
-        A value a spot; one that is not finite is left out.
+        One value per spot; one that is not finite is left out.
     threshold : float
         Spots with a value above it are inside.
     known : bool (n,)

@@ -41,7 +41,7 @@ class MapPixels:
         Parameters
         ----------
         values : float32 (n,)
-            A value a spot; NaN is left out.
+            One value per spot; NaN is left out.
         limits : (float, float)
             Of the colours.
         colours : uint8 (256, 3)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cmrcnet.common.text import printable
+from napari_cmrcnet.common.text import count_text, printable
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE
 from napari_cmrcnet.evaluation.headline import COVERS, section_of
@@ -17,7 +17,6 @@ from napari_cmrcnet.evaluation.resampling import interval, section_bootstrap
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_genes
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.trust import trust_of
-from napari_cmrcnet.sections.score_filter import spots_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,11 +118,11 @@ def caption_of(case: "Case") -> str:
     """Return what a reader who has only maps of several genes must know."""
     said = []
     if case.prediction is not None and case.spots.X is not None:
-        n = spots_in_words(int(case.counted_spots().sum()), len(case), case.unit)
+        n = count_text(int(case.counted_spots().sum()), case.unit, len(case))
         said = [f"n = {n}.", f"An interval covers {COVERS}."]
     return " ".join([*said, *([] if case.prediction is None else warnings_of([case.prediction])), RESEARCH_USE])
 
 
 def heading(name: str, shown: int, of: int) -> str:
     """Return a panel's name, and how many of its genes are shown if not all."""
-    return name if shown == of else f"{name}, {shown} of {of} genes"
+    return name if shown == of else f"{name}, {count_text(shown, 'gene', of)}"

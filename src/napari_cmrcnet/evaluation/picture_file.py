@@ -71,9 +71,7 @@ def kind_of(path: Path) -> str:
     """
     kind = path.suffix[1:].lower()
     if kind not in KINDS:
-        raise UserError(
-            f"{path.name} is none of the kinds of picture that can be saved; let it end in .png, .svg or .pdf."
-        )
+        raise UserError(f"{path.name} is not a kind of picture that can be saved; end its name in .png, .svg or .pdf.")
     return kind
 
 

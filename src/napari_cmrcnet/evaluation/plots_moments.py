@@ -56,7 +56,7 @@ class MomentPlot(Plot):
         Parameters
         ----------
         table : DataFrame
-            A row a gene, with ``measured_mean``, ``measured_variance``, ``predicted_mean``, ``predicted_variance``.
+            One row per gene, with ``measured_mean``, ``measured_variance``, ``predicted_mean``, ``predicted_variance``.
             Genes of which one is 0, or a mean below 0, have no place on a logarithmic scale; how many is written.
         """
         self.genes = table.index.to_numpy(object)

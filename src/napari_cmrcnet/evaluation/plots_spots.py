@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.metrics import pcc_in_words
-from napari_cmrcnet.common.text import figure_gene, figure_text
+from napari_cmrcnet.common.text import count_text, figure_gene, figure_text
 from napari_cmrcnet.evaluation.colour_limits import least_span
 from napari_cmrcnet.evaluation.headline import in_lines
 from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, nearest
@@ -65,7 +65,7 @@ class SpotPlot(Plot):
         name : str
             What is shown.
         measured, predicted : (n,)
-            A value a spot.
+            One value per spot.
         about : str
             The title's second line, such as its PCC.
         unit : str
@@ -100,7 +100,7 @@ class SpotPlot(Plot):
         self._selected.set_data(self.x[rows], self.y[rows])
         few = len(rows) < 200
         self._selected.set(markersize=6 if few else 3, markeredgewidth=0.7 if few else 0)
-        n = f"{len(self.x):,} spots"
+        n = count_text(len(self.x), "spot")
         left_out = self._scored is not None and self._scored < len(self.x)
         all_of_them = f"{self._scored:,} of {n} scored" if left_out else n
         self._count.set_text(f"{len(rows):,} of {n} selected" if len(rows) else all_of_them)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_cmrcnet.common.spreadsheet import frame_text
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.sections.score_filter import NOT_PREDICTED, one_pcc
 
@@ -111,7 +112,7 @@ def region_table(
     groups : sequence of Group
         From `groups`.
     predicted, measured : (n,) or None
-        A value a spot; None where it is not predicted, or was not measured.
+        One value per spot; None where it is not predicted, or was not measured.
     counted : bool (n,), optional
         The spots that count in correlations, see `Case.counted_spots`; all if not given. So are means.
     gene : bool
@@ -119,7 +120,7 @@ def region_table(
 
     Returns
     -------
-    DataFrame, a row a group
+    DataFrame, one row per group
         ``kind``, ``region`` (its name) and ``class``, of the `Group`; ``spots``, and ``scored``, those that count;
         ``predicted`` and ``measured``, their means; ``pcc``, NaN where it is undefined; ``undefined``, why, or "";
         ``few``, whether there are too few spots for it to say much; ``note``, what is to be known of it.
@@ -135,7 +136,7 @@ def region_table(
         few = n_scored < FEW and why != NOT_PREDICTED
         said = [
             why or (f"fewer than {FEW} spots" if few else ""),
-            f"{n - n_scored} of {n} spots not scored" if n_scored < n else "",
+            f"{count_text(n - n_scored, 'spot', n)} not scored" if n_scored < n else "",
         ]
         names = group.kind, group.name, group.classification
         rows.append((*names, n, n_scored, *means, pcc, why, few, "; ".join(filter(None, said))))

@@ -15,6 +15,7 @@ from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.metrics import dense
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.common.spreadsheet import write_frame
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.cohort import check_names, cohort_table
 from napari_cmrcnet.evaluation.document import markdown
 from napari_cmrcnet.evaluation.figures import gene_map
@@ -34,7 +35,6 @@ from napari_cmrcnet.evaluation.summary import summary, summary_parts
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.score_filter import spots_in_words
 
 SUMMARY = "summary.json"
 _BEST = 4  # maps of the best predicted genes
@@ -81,22 +81,22 @@ def evaluate(
 ) -> Job[Report]:
     """Score predictions against measured expression and write the report.
 
-    Writes ``scores.csv`` (a row a gene and section), ``cohort.csv`` (the markers and their panel's score by section,
-    class of spots and patient, see `cohort_table`), ``summary.md``, pictures, and ``summary.json`` last: a folder
-    that has it is complete. Other files in the folder are left alone.
+    Writes ``scores.csv`` (one row per gene and section), ``cohort.csv`` (the markers and their panel's score by
+    section, class of spots and patient, see `cohort_table`), ``summary.md``, pictures, and ``summary.json`` last: a
+    folder that has it is complete. Other files in the folder are not touched.
 
     Parameters
     ----------
     predictions : sequence of Prediction
-        Of measured sections.
+        Predictions of measured sections.
     out : path
-        The folder; made if missing.
+        The folder; created if missing.
     panel : Panel, optional
         Marker genes; those of each prediction if not given.
     seed : int
-        Of the bootstrap.
+        Random seed of the bootstrap.
     sets : {"paper", "all"}
-        Among which genes HEG and HVG are ranked, see `score_job`.
+        The genes among which HEG and HVG are ranked, see `score_job`.
     min_umi : int, optional
         Spots with fewer counts are left out of the scores, not of the maps; see `score_filter.scored_spots`.
     nan_as_zero : bool
@@ -182,7 +182,7 @@ def draw_section(prediction: Prediction, scored: Scores, out: Path, name: str, p
     shown = list(dict.fromkeys(best[:3] + markers[:3]))
     if shown:
         measured, predicted = dense(prediction.measured(shown)), dense(prediction.expression(shown))
-        title = f"{section_of(prediction)}, n = {spots_in_words(scored.spots, len(scored.scored), prediction.unit)}"
+        title = f"{section_of(prediction)}, n = {count_text(scored.spots, prediction.unit, len(scored.scored))}"
         figure = partial(scatter, shown, measured, predicted, list(scored.table.pcc[shown]), title)
         files.append((yield from draw_picture(figure, out / f"{name}_scatter.png", progress)))
     if markers:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.document import Heading, Pairs, Part, Table, Text
 from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE
 from napari_cmrcnet.evaluation.headline import COVERS
@@ -14,14 +15,14 @@ from napari_cmrcnet.evaluation.score_notes import sets_in_words
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import SETS, SetScore, between, combine
 from napari_cmrcnet.retrieval.expected import COLUMNS, GOOD
-from napari_cmrcnet.sections.score_filter import MIN_SPOTS, spots_in_words
+from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from napari_cmrcnet.retrieval.prediction import Prediction
 
-TRUST_BY = "Trust is by the PCC found here, and by expected PCC where a gene has none."
+TRUST_BY = "Trust follows the PCC found here, or the expected PCC where a gene has none."
 """By what the words of trust are, beside scores."""
 
 _SIMILAR = {
@@ -44,7 +45,7 @@ def score_parts(scores: Sequence[Scores], nan_as_zero: bool = False) -> Iterator
     """Yield the mean scores of the gene sets in each section and over all, and what they mean."""
     rows = []
     for one in scores:
-        spots = spots_in_words(one.spots, len(one.scored)).removesuffix(" spots")
+        spots = count_text(one.spots, "spot", len(one.scored)).rpartition(" ")[0]
         rows += [[one.section, spots, len(one.table), *set_row(name, one.sets[name])] for name in SETS]
     if len(scores) > 1:
         total = f"{sum(one.spots for one in scores):,}"
@@ -66,7 +67,7 @@ def score_parts(scores: Sequence[Scores], nan_as_zero: bool = False) -> Iterator
     if spread:
         yield Text("How the mean PCC differs between the sections, which an interval does not cover:")
         yield Table(
-            ["set", "sections", "standard deviation", "least", "greatest"],
+            ["set", "sections", "standard deviation", "lowest", "highest"],
             [[name, *(found[of] for of in ("sections", "sd", "low", "high"))] for name, found in spread],
         )
 
@@ -121,7 +122,7 @@ def _expected(scored: Scores) -> Iterator[Part]:
     alike = both[COLUMNS[0]].corr(both.pcc)
     said = f"Expected accuracy: over {len(both):,} genes the expected PCC correlates {alike:.2f} with the PCC found."
     if len(good):
-        said += f" Of the {len(good):,} of them with an expected PCC from {GOOD:g}, rare genes too, "
+        said += f" Of the {len(good):,} with an expected PCC of {GOOD:g} or more (rare genes included), "
         said += f"{(good > GOOD - 0.1).mean():.0%} came out above {GOOD - 0.1:.1f}."
     yield Text(said)
 

@@ -116,7 +116,7 @@ class Review:
         section, checkpoint, seed = (rows[0][name] for name in ("section", "checkpoint", "seed"))
         if section != safe_text(prediction.name) or checkpoint != _checkpoint(prediction):
             raise UserError(f"{path} reviews another prediction, of {section}; open that one first.")
-        changed = UserError(f"{path} was changed by hand and cannot be gone on with; start a new review.")
+        changed = UserError(f"{path} was changed by hand and cannot be resumed; start a new review.")
         if not seed.isdecimal():
             raise changed
         review = cls(prediction, [row["gene"] for row in rows], path, int(seed))
@@ -159,7 +159,7 @@ class Review:
             raise
 
     def save(self) -> None:
-        """Write the file of results: a row a map, see `COLUMNS`; ``was`` is empty until it is answered."""
+        """Write the file of results: one row per map, see `COLUMNS`; ``was`` is empty until it is answered."""
         write_content(self.path, csv_text([COLUMNS, *self._rows()]))
 
     def _rows(self) -> list[tuple[str, ...]]:
@@ -181,7 +181,7 @@ class Review:
 
         n = len(self.answers)
         if not n:
-            return "Nothing is answered yet."
+            return "No map is answered yet."
         pairs = list(zip((kind for _, kind in self.maps), self.answers, strict=False))
         right = sum(kind == answer.kind for kind, answer in pairs)
         interval = binomtest(right, n).proportion_ci(method="wilson")
@@ -190,8 +190,9 @@ class Review:
             scores = [answer.plausible for was, answer in pairs if was == kind]
             means.append(f"{kind} {np.mean(scores):.1f} (n = {len(scores)})" if scores else f"{kind} none")
         return (
-            f"{right} of {n} maps told right: {100 * right / n:.0f} % (95 % interval {100 * interval.low:.0f} to "
-            f"{100 * interval.high:.0f} %; 50 % by chance). Mean plausibility: {', '.join(means)}."
+            f"{right} of {n} maps identified correctly: {100 * right / n:.0f} % (95 % interval "
+            f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %; 50 % by chance). "
+            f"Mean plausibility: {', '.join(means)}."
         )
 
 
@@ -207,7 +208,7 @@ def draw_blinded(figure: "Figure", ground: Ground, values: NDArray[np.float32], 
     ground : Ground
         Spots and slide.
     values : float32 (n,)
-        A value a spot; NaN is left out.
+        One value per spot; NaN is left out.
     gene : str
         Its name.
     """
@@ -223,7 +224,7 @@ def draw_blinded(figure: "Figure", ground: Ground, values: NDArray[np.float32], 
 
 def _read(path: Path) -> list[dict[str, str]]:
     """Read the rows of a file of results."""
-    wrong = UserError(f"{path} does not hold the results of a blinded review; choose the CSV file of one.")
+    wrong = UserError(f"{path} is not the answers of a blinded review; choose the CSV file that a review wrote.")
     try:
         if path.stat().st_size > _LARGEST:
             raise wrong

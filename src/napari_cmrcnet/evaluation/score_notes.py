@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from napari_cmrcnet.common.text import some_of
+from napari_cmrcnet.common.text import count_text, some_of
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import AMONG, Definition
 
@@ -18,8 +18,8 @@ def score_notes(scores: Sequence[Scores], asked: Definition = "paper") -> tuple[
 def _notes(one: Scores, asked: Definition) -> Iterator[str]:
     if one.left_out:
         yield (
-            f"{one.left_out:,} of {len(one.scored):,} spots of {one.section} have under {one.min_umi} counts. They are "
-            "left out of its scores, but not of its maps."
+            f"Left out of the scores of {one.section}, but not of its maps: "
+            f"{count_text(one.left_out, 'spot', len(one.scored))} with fewer than {one.min_umi} counts."
         )
     if one.depth.shallow:
         yield (
@@ -40,9 +40,9 @@ def missing_in_words(scores: Sequence[Scores]) -> list[str]:
         if one.missing_markers:
             lacking.setdefault(one.missing_markers, []).append(one)
     return [
-        f"{some_of([one.section for one in those])}: {len(missing):,} of the "
-        f"{len(missing) + int(those[0].table.markers.sum()):,} genes of the panel “{those[0].panel}” were not "
-        f"measured, or not predicted: {some_of(missing, 20)}."
+        f"{some_of([one.section for one in those])}: "
+        f"{count_text(len(missing), 'gene', len(missing) + int(those[0].table.markers.sum()))} of the panel "
+        f"“{those[0].panel}” not measured, or not predicted: {some_of(missing, 20)}."
         for missing, those in lacking.items()
     ]
 
@@ -52,5 +52,5 @@ def sets_in_words(scores: Sequence[Scores]) -> str:
     among = [AMONG[definition] for definition in dict.fromkeys(one.definition for one in scores)]
     return (
         "HEG and HVG: the 50 genes of highest measured mean and of highest variance (log-normalised), "
-        f"{' or, where it is not known which these are, '.join(among)}."
+        f"{' or, if it is not known which these are, '.join(among)}."
     )

@@ -1,4 +1,4 @@
-"""The scores of one prediction: a row a gene, and the mean over HEG, HVG and the marker genes."""
+"""The scores of one prediction: one row per gene, and the mean over HEG, HVG and the marker genes."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -38,7 +38,7 @@ class Scores:
     section : str
         Its name.
     table : DataFrame
-        A row a gene, over the spots that count: ``pcc``, ``low``, ``high`` (95 % bootstrap interval), ``spearman``,
+        One row per gene, over the spots that count: ``pcc``, ``low``, ``high`` (95 % bootstrap interval), ``spearman``,
         ``partial_pcc`` (given depth, see `partial_pcc`), ``rmse``, ``spots_found`` (where the gene was measured above
         0), ``measured_mean``, ``measured_variance``, ``predicted_mean``, ``predicted_variance``, ``depth_r2``,
         ``measured_morans_i``, ``predicted_morans_i``, ``undefined`` (why there is no score, or ""), whether it is

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import mean_z, pcc_in_words
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.colour_limits import Limits, colour_limits, hardly_varies
 from napari_cmrcnet.evaluation.figures import COLOURS
 from napari_cmrcnet.evaluation.headline import (
@@ -45,7 +46,7 @@ class Shown:
     unit : str
         Of the values.
     predicted, measured : float32 (n,) or None
-        A value a spot; None where it is not predicted, or was not measured. One of them is there.
+        One value per spot; None where it is not predicted, or was not measured. One of them is there.
     pcc : float
         Their Pearson correlation over the spots that count, NaN where it is undefined.
     undefined : str
@@ -140,7 +141,7 @@ class Shown:
     @property
     def title(self) -> str:
         """Section, name, score and number of spots, bins or cells, in one line."""
-        hidden = "" if self.hidden is None else f"{int(self.hidden.sum()):,} {self.each}s hidden"
+        hidden = "" if self.hidden is None else f"{count_text(int(self.hidden.sum()), self.each)} hidden"
         return "   ".join(filter(None, [self.section, headline(self.name, self.score), self.n, hidden]))
 
     @property
@@ -151,9 +152,7 @@ class Shown:
     @property
     def n(self) -> str:
         """How many spots the score is over, ``"n = 179 of 181 spots"``."""
-        from napari_cmrcnet.sections.score_filter import spots_in_words
-
-        return f"n = {spots_in_words(self.spots, len(self), self.each)}"
+        return f"n = {count_text(self.spots, self.each, len(self))}"
 
     @property
     def scale(self) -> Limits:
@@ -191,8 +190,7 @@ class Shown:
             lines.append(f"Partial PCC, with the effect of sequencing depth removed: {self.partial_pcc:z.2f}.")
         if left_out := len(self) - self.spots:
             lines.append(
-                f"{left_out:,} of {len(self):,} spots {'has' if left_out == 1 else 'have'} too few counts and "
-                f"{'is' if left_out == 1 else 'are'} left out of scores, not of maps."
+                f"Left out of scores, not of maps: {count_text(left_out, self.each, len(self))} with too few counts."
             )
         if not np.isnan(self.low):
             lines.append(f"The interval covers {COVERS}.")

@@ -129,7 +129,7 @@ def _create(config: ModelConfig) -> Any:
             raise
         raise UserError(
             f"The image encoder {config.image_encoder!r} cannot be built with these settings "
-            f"({first_sentence(error)}); leave out those that it does not have."
+            f"({first_sentence(error)}); leave out the settings that it does not have."
         ) from error
 
 

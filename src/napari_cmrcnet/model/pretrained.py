@@ -105,8 +105,8 @@ class Pretrained:
         path = self._found()
         if file_digest(path) != (self.copied or self.weights):
             raise UserError(
-                f"{path} is not the file of weights of {self.encoder.title} that is known; get it again, or train "
-                "again with this one."
+                f"{path} is not the weights file of {self.encoder.title} that the model was trained with; get it "
+                "again, or train again with this one."
             )
         backbone = _backbone(self.encoder)
         if self.encoder.package and not self.copied:
@@ -135,7 +135,7 @@ class Pretrained:
             )
         hub = f", or get it with `hf download {encoder.hub}` and your own login" if encoder.hub else ""
         return UserError(
-            f"{self.path}, the weights of {encoder.title}, is missing. The model stands on them, and their licence "
+            f"{self.path}, the weights of {encoder.title}, is missing. The model needs them, and their licence "
             f"({encoder.licence}) keeps them out of checkpoints; put the file back{hub}."
         )
 
@@ -194,8 +194,8 @@ def fetched(name: str) -> Pretrained:
             if is_out_of_memory(error):
                 raise
             raise UserError(
-                f"The image encoder {encoder.title!r} could not be fetched ({first_sentence(error)}); check the "
-                "network, and if the model is gated, accept its terms on its page and log in with `hf auth login`, or "
+                f"The image encoder {encoder.title!r} could not be downloaded ({first_sentence(error)}). Check the "
+                "network. If the model is gated, accept its terms on its page and log in with `hf auth login`, or "
                 "give its downloaded file as weights."
             ) from error
         return Pretrained(encoder, path, file_digest(path))

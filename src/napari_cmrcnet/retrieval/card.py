@@ -151,7 +151,7 @@ def read_card(folder: Path) -> tuple[Card, str]:
     path = folder / CARD
     if not path.is_file():
         if folder.suffix.lower() == ".cmrcnet":
-            raise UserError(f"{folder} is not a whole model: it lacks {CARD}; copy it again.")
+            raise UserError(f"{folder} is not a complete model: it lacks {CARD}; copy it again.")
         if inside := sorted(card.parent.name for card in folder.glob(f"*/{CARD}")):
             raise UserError(f"{folder} is not a model, but holds {some_of(inside)}; choose {folder / inside[0]}.")
         raise UserError(f"{folder} is not a model; choose a folder whose name ends in .cmrcnet.")

@@ -12,6 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.genes import GeneNames, listed
 from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
@@ -124,7 +125,8 @@ class Case:
         return "" if whole.unit == "spot" else pooled_from(whole.spots)
 
     def __repr__(self) -> str:
-        return f"<Measured section {self.name}: {len(self):,} {self.unit}s, {len(self.genes):,} genes>"
+        genes = count_text(len(self.genes), "gene")
+        return f"<Measured section {self.name}: {count_text(len(self), self.unit)}, {genes}>"
 
     def __len__(self) -> int:
         return int(self.spots.n_obs)

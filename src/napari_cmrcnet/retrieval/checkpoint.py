@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.errors import UserError, readable, system_error
 from napari_cmrcnet.common.files import atomic_folder, is_there, sha256, write_json
-from napari_cmrcnet.common.text import some_of
+from napari_cmrcnet.common.text import count_text, some_of
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.card import BANK, CARD, ENCODER, MODEL, THUMBNAILS, Card, check_files, read_card
 from napari_cmrcnet.retrieval.known_genes import BankSummary
@@ -65,8 +65,8 @@ class Checkpoint:
     def __repr__(self) -> str:
         name = self.path.name if self.path else "not saved"
         bank = self.__dict__.get("bank")  # not read for this
-        size = "" if bank is None else f"{len(bank):,} spots, {len(bank.names.symbols):,} genes, "
-        return f"<Checkpoint {name}: {size}trained on {some_of(self.card.sections)}>"
+        size = [] if bank is None else [count_text(len(bank), "spot"), count_text(len(bank.names.symbols), "gene")]
+        return f"<Checkpoint {name}: {', '.join([*size, f'trained on {some_of(self.card.sections)}'])}>"
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Checkpoint":
@@ -220,7 +220,7 @@ class Checkpoint:
     def _copy_thumbnails(self, source: Path, target: Path) -> str:
         """Copy the thumbnails and return their hash."""
         if not source.is_file():
-            raise UserError(f"{source} is gone since the checkpoint was loaded; load it again.")
+            raise UserError(f"{source} was removed after the checkpoint was loaded; load it again.")
         shutil.copyfile(source, target)
         found = sha256(target)
         if found != self.card.files.get(THUMBNAILS, found):

@@ -110,6 +110,6 @@ def two_species(measured: GeneNames, bank: GeneNames) -> str:
     if not measured.is_of_another_species(bank):
         return ""
     return (
-        f"Its genes are named as those of {measured.species}, the checkpoint's as {bank.species}: choose one of the "
-        "section's species."
+        f"Its genes are named as those of {measured.species}, the checkpoint's as {bank.species}: choose a checkpoint "
+        "of the section's species."
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.suffixes import SLIDES, ends_in
-from napari_cmrcnet.common.text import some_of
+from napari_cmrcnet.common.text import count_text, some_of
 from napari_cmrcnet.slides.slide import open_slide
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _spots(path: Path, library: str) -> Description:
     if spots.X is not None and not about.normalised:
         totals, least = totals_of(spots), least_counts(spots.n_vars)
         facts[f"counts per {about.unit}"] = f"{totals.min():,.0f} to {totals.max():,.0f}, mean {totals.mean():,.0f}"
-        facts["not scored"] = f"{(totals < least).sum()} {about.unit}s with fewer than {least} counts"
+        facts["not scored"] = f"{count_text(int((totals < least).sum()), about.unit)} with fewer than {least} counts"
     if about.synthetic:
         facts["synthetic"] = "yes: simulated, not measured"
     values = {"spots": spots.n_obs, "genes": spots.n_vars, "mpp": size.um or None, "mpp_source": size.source}
@@ -169,7 +169,7 @@ def _sheet(path: Path) -> Description:
 
 def _unit(about: "Origin") -> str:
     if about.unit == "cell":
-        return "a cell that was outlined"
+        return "a segmented cell"
     side = f" of {about.pitch_um:g} µm" if about.pitch_um else ""
     return f"a bin{side}" if about.unit == "bin" else "a spot of the array"
 
@@ -192,9 +192,10 @@ def _checkpoint(path: Path) -> Description:
         "epochs": epochs_in_words(card) + (f" (seed {card.seed})" if card.epochs else ""),
         "validation PCC": "none" if card.validation_pcc is None else f"{card.validation_pcc:.3f}",
         "validated on": ", ".join(card.validated_on) or "no section held out",
-        "bank": f"{bank.spots:,} spots, {len(bank.names.symbols):,} genes",
+        "bank": f"{count_text(bank.spots, 'spot')}, {count_text(len(bank.names.symbols), 'gene')}",
         "genes the model reads": f"{len(card.genes):,}, log-normalised to {_target(card)}",
-        "totals cover": ", ".join(f"{n:,} genes ({name})" for name, n in card.total_genes.items()) or "not known",
+        "totals cover": ", ".join(f"{count_text(n, 'gene')} ({name})" for name, n in card.total_genes.items())
+        or "not known",
         "patches": f"{patch.patch_px} px at {patch.model_mpp:g} µm/px",
         "colours": _colours(card),
         "query": _query(card),
@@ -232,7 +233,7 @@ def _model(card: "Card") -> str:
 
 def _target(card: "Card") -> str:
     target_sum = card.preprocessing.target_sum
-    return "each section's median total" if isinstance(target_sum, str) else f"{target_sum:,.10g} counts a spot"
+    return "each section's median total" if isinstance(target_sum, str) else f"{target_sum:,.10g} counts per spot"
 
 
 def _query(card: "Card") -> str:
@@ -277,8 +278,8 @@ def _prediction(path: Path) -> Description:
         "checkpoint": made.checkpoint,
         "each value is": f"the {made.average}",
         "pixel size": f"{made.mpp:.4g} µm/px ({made.mpp_source})",
-        "measured": f"{len(prediction.measured_genes):,} genes" if prediction.measured_genes else "no",
-        "predicted": f"{len(prediction.genes):,} genes",
+        "measured": count_text(len(prediction.measured_genes), "gene") if prediction.measured_genes else "no",
+        "predicted": count_text(len(prediction.genes), "gene"),
         "totals cover": f"{made.total_genes:,} measured genes" if made.total_genes else "nothing measured",
         "panel": made.panel.name if made.panel else "none",
         "tissue": made.likeness.verdict if made.likeness else "not known whether it is like the training tissue",

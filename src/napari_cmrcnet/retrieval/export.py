@@ -88,7 +88,7 @@ class Wanted:
 
 
 def to_csv(case: Case, path: str | os.PathLike[str], genes: Sequence[str] | None = None) -> Job[Path]:
-    """Write a row a spot: name, section, position, confidence, and expression.
+    """Write one row per spot: name, section, position, confidence, and expression.
 
     The position is in full-resolution pixels and, where the pixel's size is known, in µm. Expression is
     log-normalised: the column ``GENE predicted`` of each gene where it is predicted, ``GENE measured`` after it where

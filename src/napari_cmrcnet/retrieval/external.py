@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.case import Case
 from napari_cmrcnet.retrieval.external_files import ExternalTable, read_table
 from napari_cmrcnet.retrieval.genes import GeneNames
@@ -94,7 +95,8 @@ def of_table(
     scale, said = _scale(path, table.values, values, var.index, scale)
     notes = [how, said] if how else [said]
     if len(here) < spots.n_obs:
-        notes.append(f"{spots.n_obs - len(here):,} of {spots.n_obs:,} measured spots have no value and are left out.")
+        few = count_text(spots.n_obs - len(here), "measured spot", spots.n_obs)
+        notes.append(f"Left out: {few} without a value.")
         spots = spots[here].copy()
     stored = StoredGenes(values=_logarithms(values, scale), names=GeneNames.of(var))
     about = Case.of(spots, path.stem, slide).provenance
@@ -133,7 +135,7 @@ def _matched(path: Path, table: ExternalTable, spots: AnnData) -> tuple[NDArray[
             f"{path} has none of the measured spots by name, and no position within {reach:.0f} pixels of one; give "
             "positions in full-resolution pixels of the same slide."
         )
-    said = f"No spot has the same name: each takes the nearest of the table's {len(table.spots):,} positions."
+    said = f"No spot names match: each spot takes the nearest of the table's {len(table.spots):,} positions."
     return places[here].astype(np.int64), here, said
 
 

@@ -16,7 +16,7 @@ from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
 from napari_cmrcnet.common.parquet import read_matrix
 from napari_cmrcnet.common.spatialdata_store import attributes, tables_of
 from napari_cmrcnet.common.suffixes import ends_in
-from napari_cmrcnet.common.text import read_text, size_text
+from napari_cmrcnet.common.text import count_text, read_text, size_text
 from napari_cmrcnet.retrieval.card import CARD
 from napari_cmrcnet.sections.formats.spatialdata_zarr import open_table
 
@@ -38,7 +38,7 @@ class ExternalTable:
     spots : Index
         Names of the rows.
     genes : DataFrame
-        A row a column, by its name, with what else is known of it.
+        One row per column, by its name, with what else is known of it.
     xy : float64 (n, 2), optional
         Positions of the rows, where the file has them.
     """
@@ -101,17 +101,17 @@ def _read_flat(path: Path) -> ExternalTable:
     kind = "parquet" if ends_in(path.name, (".parquet",)) else "text"
     if kind == "text" and path.stat().st_size > (most := machine_memory() // 4 or np.inf):
         raise UserError(f"{path} is larger than {size_text(int(most))}, which this machine can read; write an .h5ad.")
-    with readable(path, "is not a readable table", "write it again, a row a spot"):
+    with readable(path, "is not a readable table", "write it again with one row per spot"):
         table = read_matrix(path) if kind == "parquet" else _read_text(path)
     if table.shape[1] == 0:
         raise UserError(
-            f"{path} has no column of numbers beside the spots' names; write a row a spot, a column a gene."
+            f"{path} has no column of numbers beside the spots' names; write one row per spot, one column per gene."
         )
     odd = [str(name) for name in table.columns if not pd.api.types.is_numeric_dtype(table[name].dtype)]
     if odd:
         raise UserError(
-            f"{path} has columns that are not numbers ({', '.join(odd[:3])}); write the spots' names first, then a "
-            "column of numbers a gene."
+            f"{path} has columns that are not numbers ({', '.join(odd[:3])}); write the spots' names first, then one "
+            "column of numbers per gene."
         )
     genes = pd.DataFrame(index=pd.Index([str(name) for name in table.columns], dtype=object))
     return ExternalTable(table.to_numpy(np.float32), _texts(table.index), genes)
@@ -200,7 +200,7 @@ def _names_of(file: Any, name: str, item: Any) -> pd.Index | None:
 
 def _chosen(path: Path, matrices: Mapping[str, int], layer: str) -> str:
     """Return the name of the matrix that is asked for, or of the one that it must be."""
-    listed = ", ".join(f"{name} ({genes:,} genes)" for name, genes in matrices.items())
+    listed = ", ".join(f"{name} ({count_text(genes, 'gene')})" for name, genes in matrices.items())
     if not matrices:
         raise UserError(f"{path} holds no matrix whose columns have names; write the prediction as X, genes in var.")
     if layer and layer not in matrices:
@@ -233,7 +233,7 @@ def _dense(path: Path, name: str, values: Any, shape: tuple[int, int]) -> NDArra
         values = values.toarray()
     array = np.asarray(values)
     if array.dtype.kind not in "buif" or array.shape != shape:
-        raise UserError(f"{path}: {name} is not a matrix of numbers with a row a spot and a column a gene.")
+        raise UserError(f"{path}: {name} is not a matrix of numbers with one row per spot and one column per gene.")
     return np.asarray(array, np.float32)
 
 

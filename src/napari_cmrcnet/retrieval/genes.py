@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.text import some_of
+from napari_cmrcnet.common.text import count_text, some_of
 from napari_cmrcnet.sections.gene_aliases import aliases_from, fold, symbol_of, symbols_of
 from napari_cmrcnet.sections.gene_joining import match_genes
 from napari_cmrcnet.sections.gene_table import unversioned
@@ -137,7 +137,7 @@ class GeneNames:
         said = self.taken_for(panel)
         genes = dict.fromkeys(panel.genes)
         if unknown := [gene for gene in genes if self.column(gene) is None]:
-            of_all = f"{len(unknown):,} of the {len(genes):,} genes of the panel “{panel.name}”"
+            of_all = f"{count_text(len(unknown), 'gene', len(genes))} of the panel “{panel.name}”"
             said.append(f"{where} lacks {of_all}: {some_of(unknown, 20)}; {self._suggestion(unknown[0])}.")
         return said
 
@@ -146,10 +146,9 @@ class GeneNames:
         columns = {gene: self.column(gene) for gene in panel.genes if self.exact_column(gene) is None}
         renamed = [f"{gene} as {self.symbols[column]}" for gene, column in columns.items() if column is not None]
         own = GeneNames(panel.genes, ())
-        of = f"Genes of the panel “{panel.name}” are taken by other names"
+        of = f"Genes of the panel “{panel.name}” were found under other names"
         if self.is_of_another_species(own):
-            whose = f"has genes of {own.species}; these are {self.species} genes, taken in their place"
-            of = f"The panel “{panel.name}” {whose}"
+            of = f"The panel “{panel.name}” has {own.species} genes; {self.species} genes are used instead"
         return [f"{of}: {some_of(renamed, 20)}."] if renamed else []
 
     def check_panel(self, panel: "Panel | None", where: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.common.text import some_of
+from napari_cmrcnet.common.text import count_text, some_of
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
@@ -148,7 +148,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
             libraries = problems["spots"].choices or libraries
     predictor = None if request.checkpoint is None else ready_in(request.checkpoint)
     if predictor is not None:
-        lines["checkpoint"] = f"{predictor.name}, a ready predictor of {predictor.about}: its values have no neighbours"
+        lines["checkpoint"] = f"{predictor.name}, a ready predictor for {predictor.about}; it uses no training spots"
         with _told(problems, "checkpoint"):
             predictor.check_installed()
     elif request.checkpoint is not None:
@@ -220,9 +220,9 @@ def _slide_line(slide: "Slide") -> str:
 
 def _spots_line(section: "Section") -> str:
     spots = section.spots
-    genes = f"{spots.n_vars:,} genes measured" if section.measured else "nothing measured"
+    genes = f"{count_text(spots.n_vars, 'gene')} measured" if section.measured else "nothing measured"
     size = f"{section.mpp:.4g} µm per pixel from {section.pixel_size.source}"
-    return f"{section.origin.source}: {spots.n_obs:,} spots, {genes}; {size}"
+    return f"{section.origin.source}: {count_text(spots.n_obs, 'spot')}, {genes}; {size}"
 
 
 def _checkpoint_line(card: Card, bank: BankSummary) -> str:
@@ -232,5 +232,5 @@ def _checkpoint_line(card: Card, bank: BankSummary) -> str:
     else:
         accuracy = "no validation PCC" if card.validation_pcc is None else f"validation PCC {card.validation_pcc:.2f}"
     synthetic = ", synthetic" if card.synthetic else ""
-    size = f"bank of {bank.spots:,} spots and {len(bank.names.symbols):,} genes"
+    size = f"bank of {count_text(bank.spots, 'spot')} and {count_text(len(bank.names.symbols), 'gene')}"
     return f"Trained on {trained}{synthetic}; {size}; {accuracy}"

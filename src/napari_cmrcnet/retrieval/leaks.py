@@ -20,8 +20,8 @@ def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
         own = list(about.warnings)
         if about.external:
             own.append(
-                f"{about.section} was predicted by another tool ({Path(about.external).name}): which patients and "
-                "sections that has seen is not known here."
+                f"{about.section} was predicted by another tool ({Path(about.external).name}). Which patients and "
+                "sections it was trained on is not known here."
             )
         elif prediction.bank is None:
             own.append(
@@ -30,11 +30,6 @@ def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
             )
         said += [f"{about.section}: {text}" for text in own] if len(predictions) > 1 else own
     return tuple(said)
-
-
-def counted(warnings: int) -> str:
-    """Return ``"1 warning"``, ``"3 warnings"``."""
-    return f"{warnings} warning{'' if warnings == 1 else 's'}"
 
 
 def leak(

@@ -26,9 +26,9 @@ class Usual:
     Parameters
     ----------
     centre : tuple of float
-        The mean of the sections' means, a number a feature.
+        The mean of the sections' means, one number per feature.
     scale : tuple of float, or of tuples of float
-        By what a difference to it is multiplied, a number a feature; or a matrix, features by features.
+        By what a difference to it is multiplied, one number per feature; or a matrix, features by features.
     limit : float
         Distance up to which a section is like them, see `usual_tissue`.
 

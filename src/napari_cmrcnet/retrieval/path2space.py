@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.common.text import read_text
+from napari_cmrcnet.common.text import count_text, read_text
 from napari_cmrcnet.model.pretrained import with_weights
 from napari_cmrcnet.model.weights import mismatches, read_weights
 from napari_cmrcnet.retrieval.encode import encode_patches, readers
@@ -85,8 +85,8 @@ def path2space(section: Section, folder: Path, config: PredictConfig, device: to
     """
     files = [folder / NETWORKS / f"result_{i}_{j}_0" / "model_trained.pth" for i, j in product(*map(range, FOLDS))]
     if missing := [file for file in files if not file.is_file()]:
-        lacking = f"{len(missing)} of {NAME}'s {len(files)} networks {'is' if len(missing) == 1 else 'are'} missing"
-        raise UserError(f"{missing[0]}: {lacking}; unpack its whole archive.")
+        missing_of = count_text(len(missing), "network", len(files))
+        raise UserError(f"{missing[0]}: {NAME} lacks {missing_of}; unpack its whole archive.")
     with readable(folder / GENES, "is not a readable list of genes", f"unpack {NAME}'s archive again"):
         genes = read_text(folder / GENES).split()
     if not genes:

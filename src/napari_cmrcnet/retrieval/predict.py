@@ -40,21 +40,20 @@ def predict(
     Parameters
     ----------
     section : Section
-        Slide and spots; counts are not used, only kept to compare with.
+        Slide and spots; counts are not used, only kept for comparison.
     checkpoint : Checkpoint
         Its model is moved to the device.
     config : PredictConfig, optional
         How to predict; its defaults if not given.
     checks : sequence of Check, optional
-        What `preflight` found, where it was run before. If not given it is run here, and what it warns of is logged.
-        Either way the prediction keeps the warnings, in its provenance.
+        The results of `preflight`, if it was run before. If not given, it is run here, and its warnings are logged.
+        The prediction keeps the warnings in its provenance.
 
     Raises
     ------
     UserError
-        Before any work: if k exceeds the bank, the section shares no gene with it or next to none, or the device or
-        the precision is not there.
-        Later: if patches cannot be read (which, and how many) or there is not enough memory.
+        Before any work: if k is larger than the bank, the section shares no gene or almost none with it, or the device
+        or the precision is not available. Later: if patches cannot be read, or there is not enough memory.
     """
     config = config or PredictConfig()
     bank, card = checkpoint.bank, checkpoint.card

@@ -1,4 +1,4 @@
-"""What a prediction is asked to do."""
+"""How to predict."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,17 +9,17 @@ from napari_cmrcnet.sections.panels import Panel
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """How to predict. The defaults are what the checkpoint was trained for, on the best device that is there.
+    """How to predict. By default as the checkpoint was trained, on the best available device.
 
     Parameters
     ----------
     k : int, optional
-        Neighbours behind a value; the checkpoint's own if not given. The paper takes 50, and 250 to 500 for wider gene
+        Neighbours behind a value; the checkpoint's own if not given. The paper uses 50, and 250 to 500 for larger gene
         sets.
     device : str
         "auto", "cpu", "cuda", "cuda:1" or "mps", see `choose_device`.
     precision : {"auto", "fp32", "bf16"}
-        Of the image encoder; auto is bf16 on a GPU that has it, else fp32.
+        Precision of the image encoder; auto is bf16 on a GPU that supports it, else fp32.
     batch_size : int
         Patches encoded at a time; halved when the device's memory is not enough.
     panel : Panel, optional
@@ -28,8 +28,7 @@ class PredictConfig:
     Raises
     ------
     UserError
-        If a number is below 1. Whether the device is there, and the bank has k spots, is checked by `predict` before
-        any work.
+        If a number is below 1. `predict` checks the device, and that the bank has k spots, before any work.
     """
 
     k: int | None = None

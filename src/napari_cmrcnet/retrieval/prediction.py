@@ -12,6 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval import prediction_file
 from napari_cmrcnet.retrieval.averages import Float32, Int32, Neighbourhoods, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
@@ -74,7 +75,8 @@ class Prediction(Case):
 
     def __repr__(self) -> str:
         known = self.__dict__.get("bank") or self._bank or self._stored  # a bank is not read for this
-        return f"<Prediction of {self.name}: {len(self):,} spots, {len(known.names.symbols):,} genes at hand>"
+        genes = count_text(len(known.names.symbols), "gene")
+        return f"<Prediction of {self.name}: {count_text(len(self), 'spot')}, {genes} at hand>"
 
     @property
     def prediction(self) -> "Prediction":

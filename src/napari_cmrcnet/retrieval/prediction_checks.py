@@ -55,7 +55,7 @@ def check_parts(path: Path, table: AnnData, *, retrieved: bool, normalised: bool
     lacking += ["uns['spatial']"] if "spatial" not in table.uns else []
     lacking += ["var['gene_ids']"] if "gene_ids" not in table.var else []
     if lacking:
-        raise UserError(f"{path} is not a whole prediction: it lacks {', '.join(lacking)}; predict again.")
+        raise UserError(f"{path} is not a complete prediction: it lacks {', '.join(lacking)}; predict again.")
     _check_values(path, table, CONFIDENCE if retrieved else (), normalised)
 
 
@@ -63,7 +63,7 @@ def _check_values(path: Path, table: AnnData, columns: tuple[str, ...], normalis
     xy = table.obsm["spatial"]
     numbers = isinstance(xy, np.ndarray) and xy.dtype.kind in "iuf" and xy.shape == (table.n_obs, 2)
     if not numbers or not np.isfinite(xy).all():
-        raise UserError(f"{path} has positions that are not two finite numbers a spot; predict again.")
+        raise UserError(f"{path} has positions that are not two finite numbers per spot; predict again.")
     raw = None if table.raw is None or (normalised and log_values(table.raw.X) is not None) else table.raw.X
     if raw is not None and (problem := counts_problem(raw)):
         raise UserError(f"{path}: its raw {problem}; predict again.")

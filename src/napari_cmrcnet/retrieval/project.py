@@ -191,7 +191,7 @@ def read_project(path: str | os.PathLike[str]) -> Project:
         try:
             read.append(_case(values, folder))
         except UserError as error:
-            raise UserError(f"{path}, case {number}, {error}; remove this case from the file, or mend it.") from error
+            raise UserError(f"{path}, case {number}, {error}; correct this case in the file, or remove it.") from error
     return Project(tuple(read), path)
 
 

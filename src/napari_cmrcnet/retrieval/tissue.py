@@ -33,7 +33,7 @@ class Described:
     Parameters
     ----------
     features : float (n, f)
-        A row a spot.
+        One row per spot.
     xy : float64 (n, 2)
         The spots.
     """

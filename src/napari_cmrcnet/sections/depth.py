@@ -115,7 +115,7 @@ class Depth:
         share = (
             "" if np.isnan(self.share) else f"; depth explains {100 * self.share:.0f} % of the variance of expression"
         )
-        return f"median of {self.median_total:,.0f} counts a spot{share}"
+        return f"median of {self.median_total:,.0f} counts per spot{share}"
 
 
 def depth_terms(totals: ArrayLike) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.counts import Number, as_counts
 from napari_cmrcnet.sections.totals import IN_TOTAL
 
@@ -198,18 +199,18 @@ def _notes(
 ) -> list[str]:
     notes = []
     if dropped:
-        notes.append(f"{dropped} of {n} names are not genes (controls, or features of another kind) and were dropped.")
+        notes.append(f"Dropped: {count_text(dropped, 'name', n)}, controls or other features that are not genes.")
     if by_id:
         notes.append(f"Genes without a symbol: {by_id}; their ids are their names.")
     if nameless:
-        notes.append(f"{nameless} of {n} columns have neither a name nor an id and were dropped.")
+        notes.append(f"Dropped: {count_text(nameless, 'column', n)} with neither a name nor an id.")
     if renamed:
         notes.append(
             f"Genes that share a symbol with another gene: {len(renamed)}; their ids were added ({renamed[0]})."
         )
     if repeated:
-        done = "they were left out" if normalised else "their counts were added to it"
-        notes.append(f"{repeated} of {n} columns repeat a gene; {done}.")
+        done = "left out" if normalised else "added up"
+        notes.append(f"Repeated genes: {count_text(repeated, 'column', n)} {done}.")
     return notes
 
 

@@ -17,7 +17,7 @@ from shapely.geometry import MultiPolygon, Polygon, mapping
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, to_the_end
-from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.common.text import count_text, parse_json
 from napari_cmrcnet.sections.regions import RGB, Region, polygonal, with_names
 
 # A million corners, each number on a line of its own; more is an export of cells. What is nested within so many bytes
@@ -80,9 +80,9 @@ def reading_geojson(path: str | os.PathLike[str], notes: list[str] | None = None
     if notes is not None:
         skipped = len(features) - len(regions)
         if skipped:
-            notes.append(f"{skipped} of {len(features)} objects have no area (points or lines) and were left out.")
+            notes.append(f"Left out: {count_text(skipped, 'object', len(features))} without an area (points or lines).")
         if repaired:
-            notes.append(f"{repaired} outlines cross themselves and were repaired.")
+            notes.append(f"Repaired: {count_text(repaired, 'outline')} with crossings.")
     return with_names(regions)
 
 

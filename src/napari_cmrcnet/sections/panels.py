@@ -62,7 +62,7 @@ def load_panel(name_or_path: str | os.PathLike[str]) -> Panel:
     name_or_path : str or path
         A key of `PANELS` or its dataset's name, in any case; or a file: ``.gmt`` (``FILE:SET`` chooses one of several
         sets), ``.csv`` or ``.tsv`` (the column that is called ``gene`` or as HGNC, BioMart, scanpy or Loupe call it,
-        else the first), any other as text with one gene a line, where ``#`` starts a comment. A ``-`` before a gene
+        else the first), any other as text with one gene per line, where ``#`` starts a comment. A ``-`` before a gene
         says that it is low where the others are high; of a ``.gmt``, ``SET`` is also the two sets ``SET_UP`` and
         ``SET_DN`` (or ``SET_DOWN``), as MSigDB names them.
 
@@ -94,12 +94,12 @@ def load_panel(name_or_path: str | os.PathLike[str]) -> Panel:
             case _:
                 genes = _one_a_line(path, lines)
     except csv.Error as error:
-        raise UserError(f"{path} is not a table of genes ({error}); write one gene a line.") from error
+        raise UserError(f"{path} is not a table of genes ({error}); write one gene per line.") from error
     return _panel(path, path.stem, genes)
 
 
 def save_panel(panel: Panel, path: str | os.PathLike[str]) -> None:
-    """Write a panel as text with one gene a line, whole or not at all, as `load_panel` reads it.
+    """Write a panel as text with one gene per line, whole or not at all, as `load_panel` reads it.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def save_panel(panel: Panel, path: str | os.PathLike[str]) -> None:
     if path.suffix.casefold() in (".gmt", ".csv", ".tsv"):
         raise UserError(f"{path.name} is the name of a table; choose a name that ends in .txt for a panel.")
     if odd := [gene for gene in panel.genes if not gene or re.search(r"[\s,;#]", gene)]:
-        raise UserError(f"{path} cannot hold the gene {odd[0]!r}, one name a line; leave it out of the panel.")
+        raise UserError(f"{path} cannot hold the gene {odd[0]!r}, one name per line; leave it out of the panel.")
     write_content(path, "".join(f"{'-' * (gene in panel.down)}{gene}\n" for gene in panel.genes))
 
 
@@ -125,17 +125,17 @@ def _panel(path: Path, name: str, genes: Iterable[str]) -> Panel:
     written = [gene.strip() for gene in genes]
     signs = {gene.removeprefix("-").strip(): gene.startswith("-") for gene in written if gene.removeprefix("-").strip()}
     if not signs:
-        raise UserError(f"{path} holds no gene for the panel {name}; one gene a line is enough.")
+        raise UserError(f"{path} holds no gene for the panel {name}; write one gene per line.")
     return Panel(name, tuple(signs), tuple(gene for gene, down in signs.items() if down))
 
 
 def _one_a_line(path: Path, lines: Iterable[str]) -> list[str]:
-    """Read a gene a line, quoted or not; numbers beside it, such as scores, are passed over."""
+    """Read one gene per line, quoted or not; numbers beside it, such as scores, are passed over."""
     genes = []
     for number, line in enumerate(lines, start=1):
         gene, *others = [cell.strip().strip("\"'") for cell in re.split(r"[\s,;]+", line.partition("#")[0].strip())]
         if not all(map(_is_number, others)):
-            raise UserError(f"{path}, line {number}: more than one gene; write one gene a line, or a .csv or .gmt.")
+            raise UserError(f"{path}, line {number}: more than one gene; write one gene per line, or a .csv or .gmt.")
         genes.append(gene)
     return genes
 

@@ -94,7 +94,7 @@ def pixel_size(spots: "AnnData | None", slide: "Slide | None", given: float | No
     named = f"{slide.path}: the" if slide is not None else "The"
     _check_possible(um, f"{named} pixel size from {source}")
     disagreements = tuple(
-        f"The pixel size is {um:.4g} µm ({source}), but {other:.4g} µm by {its_source}."
+        f"The pixel size is {um:.4g} µm ({source}), but {other:.4g} µm according to {its_source}."
         for other, its_source in known[1:]
         if not abs(other / um - 1) <= AGREEMENT
     )

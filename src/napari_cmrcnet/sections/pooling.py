@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.counts import as_counts
 from napari_cmrcnet.sections.formats.origin import Origin
 
@@ -154,7 +155,8 @@ def pool_spots(spots: AnnData, mpp: float, pool: Pool) -> AnnData:
     um, steps = _in_um(spots, about, mpp)
     row, column, centre, inside = _places(um, pool)
     if not inside.any():
-        raise UserError(f"{about.path}: none of the {len(um):,} {about.unit}s lies in {pool.in_words}; pool in larger.")
+        cells = count_text(len(um), about.unit)
+        raise UserError(f"{about.path}: none of its {cells} lies in {pool.in_words}; pool to a larger size.")
     at = (row * (column.max() + 1) + column)[inside]
     _, first, of_place = np.unique(at, return_index=True, return_inverse=True)
     rows, columns, centres = (part[inside][first] for part in (row, column, centre))

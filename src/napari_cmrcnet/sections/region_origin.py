@@ -46,13 +46,13 @@ def from_qupath(
     if fits_part == fits_whole:
         counted = "the corner of the whole slide" if whole else corner
         note = (
-            f"Their positions are taken to be counted from {counted}. If they lie elsewhere than in QuPath, remove "
+            f"Their positions are taken as counted from {counted}. If they are not where QuPath shows them, remove "
             "them, change “QuPath shows the whole slide”, and import them again."
         )
     else:
         whole = fits_whole
         counted, other = ("the whole slide", "the scanned part") if whole else (corner, "the whole slide")
-        note = f"Their positions are counted from {counted}: counted from {other}, they would lie where nothing is."
+        note = f"Their positions are counted from {counted}: from {other}, they would lie where nothing is."
     return (tuple(regions) if whole else _moved(regions, bounds.x, bounds.y)), note
 
 

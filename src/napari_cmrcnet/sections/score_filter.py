@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_cmrcnet.common.metrics import pcc, undefined
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.totals import least_counts
 
 NOT_MEASURED, NOT_PREDICTED = "not measured", "not predicted"
@@ -29,7 +30,7 @@ def too_rare(found: int, n: int) -> str:
     """Say why a gene that was found at so many of n spots has no score, ``""`` if it was found at enough."""
     if n < MIN_SPOTS:
         return f"fewer than {MIN_SPOTS} spots"
-    return "" if found >= MIN_SPOTS else f"found at {found} of {n:,} spots"
+    return "" if found >= MIN_SPOTS else f"found at {count_text(found, 'spot', n)}"
 
 
 def unscored(measured: ArrayLike, predicted: ArrayLike) -> list[str]:
@@ -47,11 +48,6 @@ def unscored(measured: ArrayLike, predicted: ArrayLike) -> list[str]:
     return [too_rare(int(spots), n) or reason for spots, reason in zip(found, reasons, strict=True)]
 
 
-def spots_in_words(counted: int, total: int, unit: str = "spot") -> str:
-    """Return how many spots, bins or cells a score is over, ``"179 of 181 spots"``."""
-    return f"{total:,} {unit}s" if counted == total else f"{counted:,} of {total:,} {unit}s"
-
-
 def one_pcc(
     measured: ArrayLike | None, predicted: ArrayLike | None, counted: NDArray[np.bool_], *, gene: bool = True
 ) -> tuple[float, str]:
@@ -60,7 +56,7 @@ def one_pcc(
     Parameters
     ----------
     measured, predicted : (n,)
-        A value a spot; None where it was not measured, or not predicted.
+        One value per spot; None where it was not measured, or not predicted.
     counted : bool (n,)
         The spots that count, see `Case.counted_spots`.
     gene : bool

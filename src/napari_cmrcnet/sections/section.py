@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.suffixes import slide_name
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.formats.origin import Origin, spot_diameter
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size, sizes_known
 from napari_cmrcnet.sections.pooling import check_pool, pool_for, pool_spots
@@ -29,17 +30,17 @@ class Section:
     Parameters
     ----------
     name : str
-        What reports and files call it.
+        Its name in reports and files.
     slide : Slide
         The image.
     spots : AnnData
         As `open_spots` gives them.
     patient : str
-        The patient that it is from, ``""`` where unknown. Sections of one patient are not independent.
+        The patient, ``""`` if unknown. Sections of one patient are not independent.
     pixel_size : PixelSize
         µm per full-resolution pixel and its source.
     notes : tuple of str
-        What the user should know of spots, pixel size and how they fit the slide.
+        What the user should know about spots, pixel size and how they fit the slide.
     """
 
     name: str
@@ -50,8 +51,8 @@ class Section:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        genes = f"{self.spots.n_vars:,} genes measured" if self.measured else "nothing measured"
-        return f"<Section {self.name}: {self.spots.n_obs:,} spots, {genes}>"
+        genes = f"{count_text(self.spots.n_vars, 'gene')} measured" if self.measured else "nothing measured"
+        return f"<Section {self.name}: {count_text(self.spots.n_obs, 'spot')}, {genes}>"
 
     @property
     def origin(self) -> Origin:
@@ -60,7 +61,7 @@ class Section:
 
     @property
     def spot_diameter(self) -> float:
-        """Of a spot, in full-resolution pixels."""
+        """Diameter of a spot, in full-resolution pixels."""
         return spot_diameter(self.spots)
 
     @property
@@ -103,15 +104,15 @@ def open_section(
     Parameters
     ----------
     slide : path or Slide
-        The slide. One that is given open stays open if this fails.
+        The slide. An open `Slide` stays open if this fails.
     spots : path, optional
-        What `open_spots` reads; None lays a grid.
+        Spots in a format that `open_spots` reads; None makes a grid.
     name : str, optional
-        The slide's file name without its ending if not given.
+        By default the slide's file name without its ending.
     patient : str
-        The patient that the section is from; where it is not given, what ``obs["patient"]`` of the spots says.
+        The patient; by default what ``obs["patient"]`` of the spots says.
     mpp : float, optional
-        µm per full-resolution pixel; else it is found, see `pixel_size`.
+        µm per full-resolution pixel; by default it is found, see `pixel_size`.
     min_umi : int
         Spots with fewer counts are dropped.
     pitch_um : float
@@ -121,9 +122,9 @@ def open_section(
     library : str
         Which section of the spots' file to read, see `open_spots`.
     pool : str
-        To what spots cells or bins are pooled, see `pool_for`; ``""`` pools cells and small bins in squares of 55 µm.
+        Spots to which cells or bins are pooled, see `pool_for`; ``""`` pools cells and small bins in squares of 55 µm.
     normalised : bool
-        Whether values that are log-normalised already are taken where there are no counts, see `open_spots`.
+        Whether log-normalised values are accepted if there are no counts, see `open_spots`.
 
     Raises
     ------
@@ -138,7 +139,8 @@ def open_section(
         if table is None:
             size = pixel_size(None, opened, mpp)
             table = spot_grid(opened, size.um, pitch_um, lattice)
-            notes = [f"No spots were given: {table.n_obs} lie on a {lattice} grid of {pitch_um:g} µm over the tissue."]
+            placed_on = f"a {lattice} grid over the tissue, {pitch_um:g} µm apart"
+            notes = [f"No spots were given: {count_text(table.n_obs, 'spot')} on {placed_on}."]
         else:
             placed = fit_to_slide(table, opened)
             size = pixel_size(table, opened, mpp)
@@ -202,7 +204,7 @@ def _turn_back(spots: AnnData, slide: Slide) -> list[str]:
     if on_slide(stored, slide).mean() <= FITS:
         return []
     spots.obsm["spatial"] = stored
-    return ["The spots fit only the slide as its orientation tag asks for it to be shown: they were turned with it."]
+    return ["The spots fit the slide only when it is turned as its orientation tag says. They were turned with it."]
 
 
 def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
@@ -220,7 +222,7 @@ def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
     if outside > 0.5 * len(xy) or (outside > (1 - FITS) * len(xy) and _scaled_image(spots, slide)):
         raise UserError(f"{said}: {_likely_reason(spots, slide)}.")
     if outside:
-        return [f"{said}; the parts of their patches outside are white."]
+        return [f"{said}; their patches are white outside the slide."]
     _check_not_downscaled(spots, slide)
     return []
 

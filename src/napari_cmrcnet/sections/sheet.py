@@ -161,7 +161,7 @@ def _row(path: Path, line: int, header: list[str], cells: list[str], seen: dict[
     spots = _existing(path, where, row["spots"]) if row["spots"] else None
     mpp, library = _pixel_size(where, row.get(PIXEL_SIZE, "")), row.get(LIBRARY, "")
     if library and spots is None:
-        raise UserError(f"{where}: the library {library!a} needs the spots that it is one of; fill them in.")
+        raise UserError(f"{where}: the library {library!a} is a part of a spots file; fill in the spots.")
     return SheetRow(section, slide, spots, row["patient"], mpp, library, _pool(where, row.get(POOL, ""), spots))
 
 

@@ -15,6 +15,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.folders import known_file, known_folder, unknown_folder
 from napari_cmrcnet.common.spaceranger_files import find_output, is_picture, parts_of
 from napari_cmrcnet.common.spatialdata_store import find_store, tables_of
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.common.xenium_files import find_bundle
 from napari_cmrcnet.sections.counts import counts_problem
 from napari_cmrcnet.sections.formats.h5ad import read_plain
@@ -49,11 +50,11 @@ def open_spots(
     min_umi : int
         Spots with fewer counts are dropped. 0 keeps all.
     library : str
-        Which section to read of a source that holds several. Of an h5ad file: its name in ``uns["spatial"]``, or in the
-        column of ``obs`` that tells them apart. Of Visium HD: ``square_008um``, or ``8``, for its bins, ``cells`` for
-        the segmented cells. Of SpatialData: the table, or the shapes that it annotates. ``""`` where there is one.
+        Which section to read from a source that holds several. For an h5ad file: its name in ``uns["spatial"]``, or in
+        the column of ``obs`` that tells them apart. For Visium HD: ``square_008um``, or ``8``, for its bins, ``cells``
+        for the segmented cells. For SpatialData: the table, or the shapes that it annotates. ``""`` if there is one.
     normalised : bool
-        Whether an h5ad file or store without counts may give log-normalised values, to be looked at and compared with.
+        Whether an h5ad file or store without counts may give log-normalised values, to look at and to compare with.
 
     Returns
     -------
@@ -118,7 +119,7 @@ def _reader(path: Path, library: str, normalised: bool) -> Reader:
         raise UserError(said)
     reader = _known_reader(path, library)
     if reader is None:
-        verdict = "not a source of spots that is known"
+        verdict = "not a file of spots that can be read"
         if path.is_dir():
             raise UserError(known_folder(path) or unknown_folder(path, verdict, SUPPORTED))
         raise UserError(f"{path} is {verdict}; give {SUPPORTED}.")
@@ -137,7 +138,7 @@ def _check_positions(path: Path, spots: AnnData) -> None:
         raise UserError(f"{path}: obsm['spatial'] does not hold numbers.") from error
     if xy.shape != (spots.n_obs, 2):
         raise UserError(
-            f"{path}: obsm['spatial'] has shape {xy.shape}, but ({spots.n_obs}, 2) is needed, (x, y) a spot."
+            f"{path}: obsm['spatial'] has shape {xy.shape}, but ({spots.n_obs}, 2) is needed: (x, y) of each spot."
         )
     if spots.n_obs == 0:
         raise UserError(f"{path} holds no spots.")
@@ -168,11 +169,11 @@ def _in_tissue(spots: AnnData, origin: Origin, notes: list[str]) -> AnnData:
         return spots
     if not origin.trust_in_tissue:
         notes.append(
-            f"All spots were kept. {outside} are marked as outside the tissue, but {origin.source} marks them "
-            "unreliably."
+            f"Kept: {count_text(outside, 'spot', len(inside))} marked as outside the tissue, because {origin.source} "
+            "marks them unreliably."
         )
         return spots
-    notes.append(f"{outside} of {len(inside)} spots out of tissue were dropped.")
+    notes.append(f"Dropped: {count_text(outside, 'spot', len(inside))} outside the tissue.")
     return spots[inside].copy()
 
 
@@ -186,7 +187,7 @@ def _make_spot_names_unique(spots: AnnData) -> list[str]:
     if not (repeated := int(spots.obs_names.duplicated().sum())):
         return []
     spots.obs_names_make_unique()
-    return [f"{repeated} repeated spot names were made unique by a suffix."]
+    return [f"Made unique by a suffix: {count_text(repeated, 'repeated spot name')}."]
 
 
 def _with_genes(path: Path, spots: AnnData, notes: list[str], normalised: bool) -> AnnData:
@@ -214,7 +215,7 @@ def with_enough_counts(spots: AnnData, min_umi: int) -> AnnData:
     if spots.X is None or not min_umi:
         return spots
     if about.normalised:
-        raise UserError(f"{about.path} has no counts, so that no spot has {min_umi} of them; leave out --min-umi.")
+        raise UserError(f"{about.path} has no counts, so no spot has {min_umi} of them; leave out --min-umi.")
     totals = np.asarray(spots.X.sum(axis=1)).ravel()
     enough = totals >= min_umi
     if enough.all():
@@ -224,7 +225,8 @@ def with_enough_counts(spots: AnnData, min_umi: int) -> AnnData:
             f"{about.path} has no spot with {min_umi} counts or more (most: {totals.max()}); lower --min-umi."
         )
     spots = spots[enough].copy()
-    note = f"{int((~enough).sum())} of {len(totals)} spots with fewer than {min_umi} counts were dropped."
+    few = count_text(int((~enough).sum()), "spot", len(totals))
+    note = f"Dropped: {few} with fewer than {min_umi} counts."
     replace(about, min_umi=min_umi, notes=(*about.notes, note)).keep_in(spots)
     return spots
 
@@ -234,12 +236,12 @@ def _describe(spots: AnnData, origin: Origin, notes: list[str]) -> None:
     lattice = spots_lattice(spots)
     if spots.n_obs > 1 and not np.isfinite(lattice.pitch):
         raise UserError(
-            f"Most spots of {origin.path} have the position of another; give a file with their own positions."
+            f"Most spots of {origin.path} share their position with another; give a file with a position for each spot."
         )
     platform = origin.platform
     if not platform and not origin.pitch_um and lattice.kind == "hexagonal":
         platform = "Visium"  # the only platform that numbers its array so
-        notes.append("Taken to be Visium, because of its hexagonal grid.")
+        notes.append("Taken as Visium, because its grid is hexagonal.")
     (library,) = spots.uns["spatial"].values()
     if not library["scalefactors"].get("spot_diameter_fullres"):
         # For drawing only; half the pitch looks like a spot on every platform.

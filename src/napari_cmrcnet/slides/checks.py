@@ -65,7 +65,7 @@ def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[Any]:
         for part in (page, *(page.pages or ())):
             count += 1
             if count > MAX_PAGES:
-                raise UserError(f"{path} has more than {MAX_PAGES} images; give one slide a file.")
+                raise UserError(f"{path} has more than {MAX_PAGES} images; save each slide as a file of its own.")
             yield part.aspage()
 
 

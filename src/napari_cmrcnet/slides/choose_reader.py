@@ -51,12 +51,12 @@ def open_source(path: Path) -> Source:
     if openslide_source.vendor(path) is None:
         if ends_in(path.name, SPOTS):
             raise UserError(
-                f"{path} is not a slide that can be read: its ending is one of spots; give it as the spots, and its "
-                "slide as the slide."
+                f"{path} is not a slide but, by its ending, a file of spots; give it as the spots, and its slide as "
+                "the slide."
             )
         raise UserError(
             f"{path} is not a slide that can be read (SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF, OME-TIFF, PNG, JPEG); "
-            "check that it is the right file, and whole."
+            "check that it is the right file, and complete."
         )
     return _openslide(path)
 

@@ -43,7 +43,7 @@ class FastSlideSource(Source):
         import fastslide
 
         self._path = path
-        with readable(path, "cannot be opened by fastslide", "check that it is whole", (RuntimeError,)):
+        with readable(path, "cannot be opened by fastslide", "check that it is complete", (RuntimeError,)):
             self._slide = fastslide.FastSlide.from_file_path(str(path), cache=CACHE_BYTES)
         try:
             self._take()

@@ -61,7 +61,7 @@ def _look(path: Path, reader: Reader) -> None:
         ) from None
     if code in STOPPED:
         raise UserError(
-            f"A look at {path} was stopped by the system, often because memory ran out; close other programs and open "
+            f"Reading {path} was stopped by the system, often because memory ran out; close other programs and open "
             "it again."
         )
     if code not in (0, FAILED):

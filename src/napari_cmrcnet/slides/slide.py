@@ -233,7 +233,7 @@ def open_slide(
 def size_unknown(slide: Path | str, why: str) -> UserError:
     """Return the error where nothing says the size of a slide's pixels."""
     said = f" ({why})" if why else ""
-    other = "use the scanner's own file in place of a screenshot, or " if ends_in(str(slide), NAPARI_READS) else ""
+    other = "use the scanner's own file instead of a screenshot, or " if ends_in(str(slide), NAPARI_READS) else ""
     return UserError(
         f"The pixel size of {slide} is not known{said}; {other}give it in µm per pixel, such as 0.5.",
         setting="pixel size",

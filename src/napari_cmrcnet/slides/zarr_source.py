@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_cmrcnet.common.errors import UserError, undamaged
 from napari_cmrcnet.common.spatialdata_store import attributes
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.slides.checks import MAX_PIXELS, MAX_TILE_PIXELS, check_expansion
 from napari_cmrcnet.slides.planes import (
     BRIGHTFIELD,
@@ -83,7 +84,7 @@ class ZarrSource(Source):
         colours = first.shape[at["c"]] if "c" in at else 1
         if colours != 3 or first.dtype not in (np.uint8, np.uint16):
             raise UnsupportedError(
-                f"it has {colours} channel{'s' * (colours != 1)} of {first.dtype}, not one image in colour", BRIGHTFIELD
+                f"it has {count_text(colours, 'channel')} of {first.dtype}, not one image in colour", BRIGHTFIELD
             )
         check_names([str(each.get("label") or "") for each in attributes.get("omero", {}).get("channels", [])])
         if any((each.dtype, each.shape[at["c"]]) != (first.dtype, colours) for each in self._arrays if "c" in at):

@@ -38,54 +38,54 @@ class FitConfig:
     preset : {"paper", "small", "tiny"}, optional
         Size of a network that is trained from scratch; by default small.
     variant : {"frozen", "tuned", "paper", "released"}, optional
-        Linear heads on the features of a frozen encoder, see `fit_frozen`, for which most other settings have no
-        meaning and must be left alone. Or the paper's equations, or those of its published code. Or what did better on
-        the four sections it was chosen on: the paper's with a convolutional encoder, CLIP's loss, colour normalisation,
-        test-time augmentation, neighbourhood smoothing, and more neighbours that are weighted. By default frozen; of
-        the preset "paper" the paper's, of another preset tuned.
+        frozen: linear heads on the features of a frozen encoder, see `fit_frozen`; most other settings do not apply
+        and must not be given. paper: the paper's equations. released: its published code. tuned: what did better on
+        the four sections it was chosen on, which is the paper's model with a convolutional encoder, CLIP's loss, colour
+        normalisation, test-time augmentation, neighbourhood smoothing, and more, weighted neighbours. By default
+        frozen; with the preset "paper" paper, with another preset tuned.
     epochs : int, optional
-        Passes over the training spots; by default 60, of the tuned variant 30.
+        Passes over the training spots; by default 60, in the tuned variant 30.
     batch_size : int
         Spots whose pairs one contrastive loss compares, over all devices together; at least 4.
     learning_rate : float
-        Of AdamW.
+        Learning rate of AdamW.
     precision : {"auto", "fp32", "bf16"}
-        Of the forward pass on a GPU; auto is bf16 where the GPU has it, fp32 on the CPU.
+        Precision of the forward pass on a GPU; auto is bf16 if the GPU supports it, fp32 on the CPU.
     seed : int
-        Of the initial weights, the order of spots, the augmentation, dropout and masks.
+        Random seed of the initial weights, the order of spots, the augmentation, dropout and masks.
     device : str
         "auto", "cpu", "cuda", "cuda:1" or "mps".
     n_top_genes : int
         Highly variable genes of each training section; the model reads their union.
     genes : tuple of str, optional
-        The genes that the model reads, in place of those.
+        The genes that the model reads, instead of those.
     target_sum : float or "median", optional
         Total of a spot's counts after normalisation, as the model reads them. By default the median total of each
         section, as in the published code of CMRCNet and BLEEP; 10,000 in the tuned variant.
     patch : PatchSpec
         Patches cut at the spots.
     validation : None, "section:NAME" or float
-        A section kept out of training, or a share of every section's spots. The best epoch is then kept. The released
-        variant keeps out a fifth of the spots where nothing is given, as its code does.
+        A section held out of training, or a share of every section's spots. The best epoch is then kept. If nothing is
+        given, the released variant holds out a fifth of the spots, as its code does.
     colour_normalisation : bool, optional
-        Take out of the patches of each section what its stain and scanner add to all of them, see `Preprocessing`.
-        By default as the variant does: only tuned.
+        Remove from the patches of each section the colour that its stain and scanner give to all of them, see
+        `Preprocessing`. By default only in the tuned variant.
     query : mapping
-        Settings of `Query` in place of the variant's own: how the bank is asked and averaged in prediction, by
-        `TUNED_QUERY` in the tuned one, else in the published way. None is not given.
+        Settings of `Query` instead of the variant's own: how the bank is searched and averaged in prediction (by
+        default `TUNED_QUERY` in the tuned variant, else as published). A value of None counts as not given.
     panel : Panel, optional
         Marker genes that predictions with the checkpoint show first.
     data : str
-        What the training data are, and their licence, in a sentence; the checkpoint of a frozen model says it.
+        A sentence on the training data and their licence, kept in the checkpoint of a frozen model.
     thumbnails : bool
-        Whether the checkpoint gets small pictures of the training patches, to show what a value was retrieved from.
-        They are the patients' tissue, and go where the checkpoint goes.
+        Whether the checkpoint gets small pictures of the training patches, to show the spots behind a value. They
+        show the patients' tissue to everyone who has the checkpoint.
     encoder : str
         Name of the frozen variant's encoder, see `frozen_encoders`.
     weights : path, optional
-        Local weights of the image encoder. The frozen variant fetches them from the model hub where they are not given.
+        Local weights of the image encoder. If not given, the frozen variant downloads them from the model hub.
     model : mapping
-        Settings of `ModelConfig` in place of the preset's.
+        Settings of `ModelConfig` instead of the preset's.
 
     Raises
     ------
@@ -145,8 +145,8 @@ class FitConfig:
             raise UserError(f"The validation share is {self.validation:g}; give a number between 0 and 1, such as 0.2.")
         if self.asked_with.weighted and self.model_config(n_genes=1).contrast != "clip":
             raise UserError(
-                "Neighbours are weighted by the probabilities of CLIP's loss, which is not trained; let them all count "
-                "alike (--no-weighted), or train with --set contrast=clip."
+                "Neighbours are weighted by CLIP's loss, which this model is not trained with; weigh them equally "
+                "(--no-weighted), or train with --set contrast=clip."
             )
 
     def _set(self, name: str, value: object) -> None:
@@ -165,8 +165,8 @@ class FitConfig:
         if options:
             said = ", ".join(f"--{name.replace('_', '-')}" for name in dict.fromkeys(options))
             raise UserError(
-                f"The frozen variant does not take {said}: its encoder is fixed, and the rest is chosen "
-                "inside the training sections. Leave them out, or train from scratch (--preset small)."
+                f"The frozen variant does not take {said}: its encoder is fixed, and the rest is chosen on the "
+                "training sections. Leave them out, or train from scratch (--preset small)."
             )
 
     @property

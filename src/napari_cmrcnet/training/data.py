@@ -138,7 +138,7 @@ def epoch_batches(n: int, batch_size: int, n_processes: int, rng: np.random.Gene
     Returns
     -------
     list of int64 arrays, (n_processes, spots)
-        The spots of each batch, a row a process; a batch has at most ``batch_size`` spots (rounded up to a
+        The spots of each batch, one row per process; a batch has at most ``batch_size`` spots (rounded up to a
         multiple of the processes) over all rows.
     """
     columns = n // n_processes

@@ -49,25 +49,25 @@ def fit(
     Parameters
     ----------
     sections : sequence of Section
-        With counts, each with a name of its own.
+        Sections with counts, each with its own name.
     config : FitConfig
         How to train.
     out : path
         The checkpoint to write.
     resume : bool
-        Go on with a stopped training, begin where there is none, and return a finished one as it is.
+        Continue a stopped training, start if there is none, and return a finished one as it is.
 
     Returns
     -------
     Checkpoint
-        With the weights of the epoch of least validation loss where there is a validation, else the last; its
+        Has the weights of the epoch with the least validation loss, or of the last epoch without a validation; its
         bank holds all spots trained on.
 
     Raises
     ------
     UserError
-        If the sections or settings do not serve, patches cannot be read, ``out`` or an unfinished training is
-        there already, what is resumed was begun with other input, the loss is not finite, or the disk is full.
+        If the sections or settings cannot be used, patches cannot be read, ``out`` or an unfinished training exists
+        already, the stopped training was started with other input, the loss is not finite, or the disk is full.
     """
     run = RunFolder(Path(out))
     check_sections(sections)

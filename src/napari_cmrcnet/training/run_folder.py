@@ -75,7 +75,7 @@ class RunFolder:
             raise UserError(f"{self.out} exists; remove it or choose another name for --out.")
         if (self.path / STATE).exists():
             raise UserError(
-                f"{self.path} holds an unfinished training; go on with --resume, or remove it to train again."
+                f"{self.path} holds an unfinished training; continue with --resume, or remove it to train again."
             )
 
     def begin(self, description: Description, resume: bool) -> None:
@@ -89,7 +89,7 @@ class RunFolder:
         if resume and (self.path / RUN).exists():
             if found := differences(_begun(self.path / RUN), description):
                 raise UserError(
-                    f"{self.path} was begun with other input ({'; '.join(found)}); resume with the same, "
+                    f"{self.path} was started with other input ({'; '.join(found)}); resume with the same input, "
                     "or remove it to train again."
                 )
             return
@@ -125,7 +125,7 @@ def differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     if not found and list(old) != list(new):
         found.append("the sections are in another order")
     if not found and begun["genes"] != now["genes"]:
-        found.append("other genes are highly variable, as another version of scanpy may find")
+        found.append("other genes are highly variable, perhaps because scanpy has another version")
     return found
 
 

@@ -25,8 +25,8 @@ def validate(
 ) -> tuple[float, float | None]:
     """Return the mean loss of held-out spots, and their mean PCC over the model's genes (None: undefined).
 
-    Expression is retrieved from the training spots as in prediction, but for symmetries and context. PCC is taken over
-    the spots of each section by itself, averaged over genes, then over sections.
+    Expression is retrieved from the training spots as in prediction, without test-time augmentation and neighbourhood
+    smoothing. PCC is taken over the spots of each section by itself, averaged over genes, then over sections.
 
     Parameters
     ----------

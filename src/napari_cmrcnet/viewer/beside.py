@@ -191,7 +191,7 @@ class Beside:
             return
         layer, known = self._spots[view], self._showing(shown)
         if view == "classes" or (blended and view in ("measured", "predicted")):
-            known = "classes, and several genes as colours, are not shown of the second case"
+            known = "classes, and genes as colours, are not shown for the second case"
         if isinstance(known, str):
             hide_spots(layer, f"{self.case.name}: {known}")
             return

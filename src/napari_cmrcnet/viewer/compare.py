@@ -50,7 +50,7 @@ def similar_job(session: "Session", kind: Kind) -> Job["pd.DataFrame"]:
 
     Returns
     -------
-    DataFrame, a row a gene
+    DataFrame, one row per gene
         ``correlation``, Pearson's over all spots, the highest first. Left out are genes that are the same everywhere,
         and predictions that hardly vary.
 
@@ -85,7 +85,7 @@ def between_job(session: "Session", kind: Kind, first: str, second: str) -> Job[
 
     Returns
     -------
-    DataFrame, a row a gene
+    DataFrame, one row per gene
         The largest difference first, without predictions that hardly vary.
 
     Raises

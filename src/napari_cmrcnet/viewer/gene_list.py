@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.gene_trust import listed_trust
 from napari_cmrcnet.evaluation.score_notes import score_notes
 from napari_cmrcnet.evaluation.set_scores import AMONG
@@ -15,7 +16,7 @@ from napari_cmrcnet.retrieval.genes import Match
 from napari_cmrcnet.retrieval.trust import Trust, trust_in_genes
 from napari_cmrcnet.sections.gene_aliases import symbols_of
 from napari_cmrcnet.sections.panels import Panel
-from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED, spots_in_words
+from napari_cmrcnet.sections.score_filter import NOT_MEASURED, NOT_PREDICTED
 
 if TYPE_CHECKING:
     from napari_cmrcnet.evaluation.scores import Scores
@@ -164,7 +165,7 @@ class GeneList:
         self.sets |= {name: table[name].eq(True).to_numpy() for name in ("HEG", "HVG")}
         self._undefined = table["undefined"].fillna("").to_numpy()
         self.scores, self._trusts = scores, {}
-        self.over = spots_in_words(scores.spots, len(scores.scored))
+        self.over = count_text(scores.spots, "spot", len(scores.scored))
         self.among = AMONG[scores.definition]
 
     def set_panel(self, panel: "Panel") -> None:
@@ -253,7 +254,7 @@ class GeneList:
             return "This list is empty. Choose All genes above, or tick some genes."
         meant = [symbol for symbol in symbols_of(text) if self.names.column(symbol) is not None]
         line = f"{text} → {', '.join(meant)}. " if meant else ""
-        line += f"{total:,} genes"
+        line += count_text(total, "gene")
         if self.scores is not None:
             line += f", PCC of {self.n_correlated:,} over {self.over}"
         return line + (f"; {listed:,} shown" if listed < total else "")

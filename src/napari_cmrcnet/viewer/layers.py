@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.headline import in_lines
-from napari_cmrcnet.retrieval.leaks import counted, warnings_of
+from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.viewer.boundary import from_napari
 from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.display_settings import DisplaySettings
@@ -87,7 +88,7 @@ class SectionLayers:
         lines = [in_lines(title, 60 + 40 * len(titles[1:])) for title in titles]  # of two cases, wider
         if shown is not None and (genes := self.groups.blended):
             lines = [f"{shown.section}   {', '.join(gene.name for gene in genes)} as colours"]
-        return "\n".join([*lines, *([f"{counted(warnings)}: see View"] if warnings else [])])
+        return "\n".join([*lines, *([f"{count_text(warnings, 'warning')}: see View"] if warnings else [])])
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class SpotImage(Image):
     Attributes
     ----------
     features : mapping of str to sequence
-        What is said of a spot under the mouse, a value a spot.
+        What is said of a spot under the mouse, one value per spot.
     """
 
     data: Any  # the picture, RGBA uint8 (height, width, 4)

@@ -19,7 +19,7 @@ MICROMETRE = ("micrometer", "micrometre", "um", "µm")
 
 
 def write_csv(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write a Points layer as a row a spot: x and y in pixels, in µm where the layer has them, and all features.
+    """Write a Points layer as one row per spot: x and y in pixels, in µm where the layer has them, and all features.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from qtpy.QtCore import QModelIndex, Qt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.spreadsheet import write_frame
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation import cohort
 from napari_cmrcnet.evaluation.picture_file import file_name
 from napari_cmrcnet.evaluation.plot_style import PANEL_UNIT, UNIT
@@ -85,7 +86,7 @@ class CohortView(PlotView):
         assert table is not None
         source = panel.of.currentData()
         if panel.what.currentText() == CORRELATION:
-            plot.show(panel.name, pcc_groups(table, source), "PCC; a dot a section", dots=True)
+            plot.show(panel.name, pcc_groups(table, source), "PCC; one dot per section", dots=True)
         else:
             said = f"{panel.unit},\nmean of each section" if source else panel.unit
             plot.show(panel.name, value_groups(panel.sections, panel.name, source), said, dots=bool(source))
@@ -133,7 +134,7 @@ class CohortPanel(DockPanel):
         self.compute.setEnabled(shown is not None and readable > 0 and not self.jobs.busy)
         if self.table is None:
             self.about.setText(
-                f"Press Compute to compare {shown.name} over {readable} cases."
+                f"Press Compute to compare {shown.name} over {count_text(readable, 'case')}."
                 if shown is not None and readable
                 else "Add cases in the Cases panel, open one, and choose a gene or gene panel."
             )
@@ -243,4 +244,4 @@ class CohortPanel(DockPanel):
 def _row_name(section: str, patient: str, sections: int) -> str:
     if section:
         return f"{section} ({patient})" if patient else section
-    return f"Patient {patient}, {sections} {'section' if sections == 1 else 'sections'}"
+    return f"Patient {patient}, {count_text(sections, 'section')}"

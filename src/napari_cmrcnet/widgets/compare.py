@@ -6,6 +6,7 @@ from qtpy.QtCore import QModelIndex
 from qtpy.QtWidgets import QHeaderView
 
 from napari_cmrcnet.common.spreadsheet import write_frame
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.differences import NOT_INDEPENDENT, PREDICTED_ALIKE
 from napari_cmrcnet.evaluation.picture_file import file_name
 from napari_cmrcnet.viewer.compare import OTHERS, between_job, kinds_of, similar_job, spot_groups
@@ -114,7 +115,7 @@ class ComparePanel(DockPanel):
             if self.session.case is case:  # else it is of another section
                 self.model.show(table.reset_index())
                 which = " whose prediction varies" if kind == "predicted" else ""
-                self._about = f"{said}: {len(table):,} genes{which}."
+                self._about = f"{said}: {count_text(len(table), 'gene')}{which}."
                 self.warning.setText(warning)
 
         self.compute.setEnabled(False)

@@ -25,7 +25,7 @@ QUESTIONS: dict[Setting, str] = {
 SCALES = {
     "log": "log-normalised: shown as they are",
     "normalised": "normalised, without a logarithm: log(1 + x) is shown",
-    "counts": "counts: normalised to 10,000 a spot, log(1 + x) is shown",
+    "counts": "counts: normalised to 10,000 per spot, log(1 + x) is shown",
 }
 
 

@@ -14,7 +14,7 @@ Titles = Mapping[str, tuple[str, str, str]]
 
 
 class FrameModel(QAbstractTableModel):
-    """A row a row of a data frame.
+    """One row per row of a data frame.
 
     Parameters
     ----------

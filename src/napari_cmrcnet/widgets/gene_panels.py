@@ -3,6 +3,7 @@
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.blend import INKS
 from napari_cmrcnet.sections.panels import Panel, load_panel, save_panel
 from napari_cmrcnet.viewer.gene_list import GeneList
@@ -107,7 +108,7 @@ class PanelRow(QWidget):
     def _on_new(self) -> None:
         names = ("panel", *(f"panel {number}" for number in range(2, 2 + len(self.session.panels))))
         free = next(name for name in names if name not in self.session.panels)  # a panel is known by its file's name
-        path = ask_where_to_save(self, "Save the panel", f"{free}.txt", "Text, one gene a line (*.txt)", _FOLDER)
+        path = ask_where_to_save(self, "Save the panel", f"{free}.txt", "Text, one gene per line (*.txt)", _FOLDER)
         if path is None or self._genes is None:
             return
         panel = Panel(path.stem, self._genes.ticked_symbols)
@@ -125,4 +126,4 @@ class PanelRow(QWidget):
     def _add(self, panel: Panel) -> None:
         self.session.add_panel(panel)
         self.choose(panel.name)
-        self.said.emit(f"You can now choose the gene panel {panel.name} ({len(panel.genes):,} genes).")
+        self.said.emit(f"You can now choose the gene panel {panel.name} ({count_text(len(panel.genes), 'gene')}).")

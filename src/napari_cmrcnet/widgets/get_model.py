@@ -219,7 +219,7 @@ class GetModelDialog(QDialog):
 
 
 def _asking_size(recipe: ModelRecipe, out: Path) -> Job[str]:
-    yield Progress("Making ready", 0, 0)
+    yield Progress("Preparing", 0, 0)
     import_torch()
     from napari_cmrcnet.catalogue.build import to_download
 
@@ -228,7 +228,7 @@ def _asking_size(recipe: ModelRecipe, out: Path) -> Job[str]:
 
 def _building(recipe: ModelRecipe, out: Path) -> "Job[tuple[Checkpoint, LeftOut]]":
     """Build; torch is imported here, in the worker."""
-    yield Progress("Making ready", 0, 0)
+    yield Progress("Preparing", 0, 0)
     import_torch()
     from napari_cmrcnet.catalogue.build import build
 

@@ -195,7 +195,7 @@ class SpotView(PlotView):
 
 
 class ScoreView(PlotView):
-    """A plot of the score table, with a dot a gene."""
+    """A plot of the score table, with one dot per gene."""
 
     hint = "Click a dot to show its gene."
 

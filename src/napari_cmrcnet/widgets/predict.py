@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.inspection import Inspection, inspect
-from napari_cmrcnet.retrieval.leaks import counted
 from napari_cmrcnet.viewer.preview import remove_preview, show_preview
 from napari_cmrcnet.viewer.registry import session_of
 from napari_cmrcnet.viewer.reopen import make_ready
@@ -173,7 +173,7 @@ class PredictPanel(DockPanel):
         self.hint.setVisible(bool(self.hint.text()))
         warnings = 0 if known is None else sum(not check.ok for check in known.checks)
         what = "Predict another slide" if another else "Predict"
-        self.run.setText(f"{what} ({counted(warnings)})" if warnings else what)
+        self.run.setText(f"{what} ({count_text(warnings, 'warning')})" if warnings else what)
         self.run.setEnabled(known is not None and known.ready and not missing and not self.jobs.busy)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QApplication, QCheckBox, QWidget
 
 from napari_cmrcnet.common.files import write_content
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.region_scores import table_text
 from napari_cmrcnet.sections.geojson import reading_geojson, write_geojson
 from napari_cmrcnet.sections.region_origin import from_qupath, qupath_corner, said_of, to_qupath
@@ -77,8 +78,8 @@ class RegionFiles:
                 return
             placed, note = from_qupath(added, scanned_part(self._layers.viewer, session), session.qupath_whole)
             session.set_regions((*session.regions, *placed))
-            many = f"{len(added):,} regions were" if len(added) > 1 else "1 region was"
-            self._jobs.message(" ".join(filter(None, [f"{many} added from {Path(path).name}.", *notes, note])))
+            many = count_text(len(added), "region")
+            self._jobs.message(" ".join(filter(None, [f"Added {many} from {Path(path).name}.", *notes, note])))
 
         self._jobs.start(reading_geojson(path, notes), add, "Importing regions")
 

@@ -28,7 +28,7 @@ TITLES = {
     ),
     "class": (
         "Class",
-        "The class of the region, or the column that the class of spots is of; 'all' is a whole class.",
+        "The class of the region, or the column of the spots' class; 'all' is a whole class.",
         "",
     ),
     "spots": (

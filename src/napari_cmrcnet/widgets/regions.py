@@ -10,6 +10,7 @@ from qtpy.QtCore import QItemSelection, QItemSelectionModel
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QGridLayout
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.region_scores import FEW, Group, groups, region_table
 from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.widgets.choosers import AMBER
@@ -143,11 +144,11 @@ class RegionsPanel(DockPanel):
 
     def _show_texts(self) -> None:
         shown, n = self.session.shown, len(self.session.regions)
-        where = [f"{n:,} region{'s' * (n != 1)}"] if n or self._of is None else []
+        where = [count_text(n, "region")] if n or self._of is None else []
         where += [f"the classes of {self._of.column}"] if self._of is not None else []
         self.title.setText("" if shown is None else f"{shown.name} in {' and '.join(where)}, {shown.unit}")
-        drawn = f"{n:,} regions are drawn." if n > 1 else "1 region is drawn."
-        self.empty.setText(f"{drawn} Open a section, or predict one, to see its expression there." if n else EMPTY)
+        then = "Open a section, or predict one, to see its expression there."
+        self.empty.setText(f"{count_text(n, 'region')} drawn. {then}" if n else EMPTY)
         scores = self.model.scores
         few = [str(name) for name in scores["region"][scores["few"] & scores["kind"].isin(["region", "class"])]]
         more = f" and {len(few) - 4} more" if len(few) > 4 else ""

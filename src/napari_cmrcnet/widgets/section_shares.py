@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QLabel
 
+from napari_cmrcnet.common.text import count_text
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -51,6 +53,6 @@ def show_shares(shown_in: QLabel, by_section: "pd.DataFrame", colours: Mapping[s
 
 def _line(name: str, patient: str, count: int, share: float | None, colour: str) -> str:
     who = f" (patient {escape(patient)})" if patient else ""
-    spots = f"{count} spot{'s' if count != 1 else ''}"
+    spots = count_text(count, "spot")
     numbers = spots if share is None else f"<b>{100 * share:.0f} %</b>, {spots}"
     return f'<span style="color:{colour}">■</span> {escape(name)}{who}: {numbers}'

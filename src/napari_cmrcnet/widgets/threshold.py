@@ -56,22 +56,24 @@ class ThresholdPanel(DockPanel):
         self.canvas = FigureCanvasQTAgg(Figure())
         self.canvas.setFixedHeight(_HISTOGRAM_PX)
         self.canvas.setToolTip(
-            "How many spots have which value. Drag the thick line to set the threshold, a broken line to set a limit "
-            "of the colours."
+            "The number of spots with each value. Drag the thick line to set the threshold, a broken line to set a "
+            "limit of the colours."
         )
         self.plot = HistogramPlot(self.canvas.figure, style_of(self.viewer))
         self.kind = choice("The values that the threshold is on.")
         tip = "Spots with a higher value are above the threshold."
         self.value = number(tip, -1000, 1000, step=0.05, decimals=3)
         self.value.setKeyboardTracking(False)
-        tip = "Sets the threshold that divides the spots into the two most unlike groups."
+        tip = "Sets the threshold that divides the spots into the two most different groups."
         self.otsu = button("Otsu", tip, self._on_otsu)
         self.hide_others = QCheckBox("Show only the spots above it")
         self.hide_others.setToolTip("Hides the other spots in all views, until another gene is shown.")
         tip = "Adds the outline of these spots to the regions, to save for QuPath or to score in."
         self.regions = button("Make regions", tip, self._on_regions)
         self.select = button("Select spots", "Selects these spots in all views and plots.", self._on_select)
-        self.source = choice("What is known of the spots: classes in the spots' file, regions, or the measured gene.")
+        self.source = choice(
+            "What is known about the spots: classes in the spots' file, regions, or the measured gene."
+        )
         self.classes = QListWidget()
         self.classes.setSelectionMode(QAbstractItemView.SelectionMode.MultiSelection)
         self.classes.setMaximumHeight(_CLASSES_PX)
@@ -185,8 +187,8 @@ class ThresholdPanel(DockPanel):
         with told(self.message.setText):
             self.layers.read_regions()  # the Regions panel, which reads what is drawn, may not be open
             pieces = above.make_regions(self.session)
-            of = f", {pieces} pieces of one spot or more," if pieces > 1 else ""
-            self.message.setText(f"The outline{of} is in the Regions panel, and over the section.")
+            of = f" ({pieces} pieces)" if pieces > 1 else ""
+            self.message.setText(f"The outline{of} is in the Regions panel and over the section.")
 
     def _on_select(self) -> None:
         above = self.above

@@ -6,7 +6,7 @@ from html import escape
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from napari_cmrcnet.retrieval.leaks import counted
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.widgets.choosers import AMBER
 
 
@@ -42,7 +42,7 @@ class WarningLine(QLabel):
         self._draw()
 
     def _draw(self) -> None:
-        line = f'<a href="list" style="color:{AMBER}">▲ {counted(len(self.texts))}</a>'
+        line = f'<a href="list" style="color:{AMBER}">▲ {count_text(len(self.texts), "warning")}</a>'
         items = [f"• {escape(text)}" for text in self.texts]
         self.setText("<br>".join([line, *(items if self.listed else [])]))
         self.setToolTip("\n".join(f"• {text}" for text in self.texts))

@@ -104,7 +104,7 @@ class EGGN:
             predicted: Float32 = scaled * span + least
             return predicted
 
-        note = "EGGN got 23 colour and texture features in place of those of a pretrained ResNet-18."
+        note = "EGGN got 23 colour and texture features instead of those of a pretrained ResNet-18."
         return Fitted(predict, [] if self.frozen_encoder else [note])
 
     def _trained(self, bank: "ExemplarBank", task: Task, device: torch.device) -> Job[EGGNetwork]:

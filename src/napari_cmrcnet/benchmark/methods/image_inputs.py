@@ -72,7 +72,7 @@ class ImageMethod:
         """Say that an encoder whose published start is ImageNet had none, if it had none."""
         if self.frozen_encoder or task.weights is not None:
             return []
-        return [f"{title} was trained from scratch: its {self.encoder} starts from ImageNet where it was published."]
+        return [f"{title} was trained from scratch; as published, its {self.encoder} starts from ImageNet."]
 
 
 @dataclass(frozen=True, eq=False)

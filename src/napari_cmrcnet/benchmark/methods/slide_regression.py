@@ -108,7 +108,7 @@ class SlideMethod(ABC):
             if beyond := int((slide.positions >= positions).any(axis=1).sum()):
                 notes.append(
                     f"{beyond} spots of {section.name} lie beyond the array positions of the training sections; "
-                    f"{self.title} took the last ones for them."
+                    f"{self.title} used the last known positions for them."
                 )
             parts = self.parts_of(section)
             predicted = np.empty((len(section.spots), len(task.genes)), np.float32)

@@ -33,7 +33,7 @@ def read_outlines(path: Path) -> pd.DataFrame:
         If the file is damaged or too large, a cell stands there twice, or has no area.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path} has more than {size_text(MAX_BYTES)}, which no list of cells does; copy it again.")
+        raise UserError(f"{path} is larger than {size_text(MAX_BYTES)}, too large for a list of cells; copy it again.")
     names, rings, cells = [], [], []
     with readable(path, "is not a list of cell outlines", "copy it again"):
         with open_text(path) as stream:

@@ -13,6 +13,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError, readable
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.formats.origin import Origin, refuse_repeated
 
 COUNT_SUFFIXES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
@@ -82,9 +83,9 @@ def read_legacy_st(path: Path) -> tuple[AnnData, Origin]:
         )
     notes = []
     if dropped := int((~found).sum()):
-        notes.append(f"{dropped} of {len(counts)} spots were dropped: not selected in {selection_path.name}.")
+        notes.append(f"Dropped: {count_text(dropped, 'spot', len(counts))} not selected in {selection_path.name}.")
     if missing := len(selection) - int(found.sum()):
-        notes.append(f"{missing} spots of {selection_path.name} have no counts and were left out.")
+        notes.append(f"Left out: {count_text(missing, 'spot')} of {selection_path.name} without counts.")
     counts, selection = counts[found], selection.loc[places[found]]
     array = {name: selection[axis].round().astype(int).to_numpy() for name, axis in _ARRAY.items()}
     obs = pd.DataFrame({"in_tissue": True, **array}, index=counts.index)
@@ -106,7 +107,7 @@ def _read_counts(path: Path) -> pd.DataFrame:
         header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
     numeric = counts.dtypes.map(pd.api.types.is_numeric_dtype)
     if counts.empty or not numeric.all():
-        raise UserError(f"{path} is not a table of counts with a row a spot and a column a gene.")
+        raise UserError(f"{path} is not a table of counts with one row per spot and one column per gene.")
     counts.index = counts.index.astype(str)
     # pandas gave repeated and empty names a suffix; and a name to the row of names, which h5ad files cannot hold
     counts.columns = pd.Index(header.iloc[-counts.shape[1] :].to_numpy())

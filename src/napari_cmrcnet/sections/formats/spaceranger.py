@@ -10,7 +10,7 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.parquet import read_columns
 from napari_cmrcnet.common.spaceranger_files import Output, find_output, parts_of
-from napari_cmrcnet.common.text import parse_json
+from napari_cmrcnet.common.text import count_text, parse_json
 from napari_cmrcnet.sections.formats.cell_outlines import read_outlines
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, platform_of, refuse_repeated, size_in
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
@@ -50,7 +50,7 @@ def read_spaceranger(path: Path, library: str = "") -> tuple[AnnData, Origin]:
             f"position (first: {counts.obs_names[unknown][0]}); take both from the same run."
         )
     if unknown.any():
-        notes.append(f"{unknown.sum()} of {len(unknown)} cells have no outline and were dropped.")
+        notes.append(f"Dropped: {count_text(int(unknown.sum()), 'cell', len(unknown))} without an outline.")
         counts = counts[~unknown].copy()
     spots = _spots(counts, positions.loc[counts.obs_names], scalefactors)
     return spots, _origin(path, output, attributes, scalefactors, library, notes)
@@ -121,7 +121,7 @@ def _origin(
     folder = output.folder
     if hd and not library and folder not in (path, *path.parents) and (others := _others(path, folder)):
         what = "cells" if cells else f"bins of {bin_um:g} µm" if bin_um else folder.name
-        notes = [*notes, f"Of Visium HD the {what} were read; there are also {', '.join(others)}."]
+        notes = [*notes, f"The {what} of Visium HD were read; there are also {', '.join(others)}."]
     return Origin(
         source=f"Space Ranger {version}",
         path=path,

@@ -157,8 +157,8 @@ def _on_image(store: Path, shapes: Path) -> tuple[NDArray[np.float64], float, tu
         name = "global" if "global" in systems else min(systems)
         matrix = systems[name]
         notes: tuple[str, ...] = (
-            f"The store has no image in colour: positions are those of its coordinate system {name}, and fit a slide "
-            "only in whose pixels that is.",
+            f"The store has no image in colour. Positions are in its coordinate system {name}, and fit only a slide "
+            "with the same pixels.",
         )
     else:
         picture = pictures[0]

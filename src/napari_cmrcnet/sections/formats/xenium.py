@@ -116,8 +116,8 @@ def _alignment(bundle: Bundle) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """
     if bundle.alignment is None:
         raise UserError(
-            f"{bundle.folder} does not say how its H&E image lies on Xenium's own: there is no *imagealignment.csv in "
-            "it or beside it; align the image in Xenium Explorer, and save the matrix there."
+            f"{bundle.folder} does not say how its H&E image is aligned to Xenium's own: there is no "
+            "*imagealignment.csv in it or beside it; align the image in Xenium Explorer, and save the matrix there."
         )
     path = bundle.alignment
     try:
