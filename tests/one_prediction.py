@@ -128,8 +128,8 @@ def check_plot(session: Session, panel: Any) -> None:
             np.testing.assert_array_equal(plot.y, shown.predicted)
             assert shown.score in " ".join(text.get_text() for text in (plot.axis.title, *plot.axis.texts))
         case CorrelationView() as view:
-            assert view._of == (prediction, session.scores)
-            assert plot.source in view._results.values()
+            assert view._of is prediction
+            assert plot.source is view._results[view.choice.genes()]
         case _:
             assert plot.source is session.scores
 
