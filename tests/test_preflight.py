@@ -122,7 +122,7 @@ def test_a_k_that_makes_values_pale_is_said(
 ) -> None:
     """Of a bank of 72 spots: 500 of 551, weighted at 0.2, once went unsaid."""
     card, weighted = untrained_checkpoint.card, temperature is not None
-    model = replace(card.model, temperature=temperature) if weighted else card.model
+    model = replace(card.model, temperature=temperature, contrast="clip") if weighted else card.model
     card = replace(card, model=model, query=replace(card.query, weighted=weighted))
     checkpoint = Checkpoint(card, untrained_checkpoint.model, untrained_checkpoint.bank)
     (said,) = (check for check in finish(preflight_job(section, checkpoint, k)) if f" {k} of " in check.text)
