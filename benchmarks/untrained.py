@@ -34,7 +34,7 @@ def untrained_checkpoint(
     _, embeddings = random_embeddings(1, spots)
     expression = scipy.sparse.random(spots, genes, 0.1, "csc", np.float32, rng=np.random.default_rng(0))
     bank = Bank(embeddings, expression, names, ("",) * genes, obs)
-    card = Card(config, names, ("A",), ("",), seed=0, epochs=0)
+    card = Card(model=config, genes=names, sections=("A",), patients=("",), seed=0, epochs=0)
     return Checkpoint(card, CMRCNet(config).eval(), bank)
 
 
