@@ -116,7 +116,7 @@ def test_the_panel_follows_the_session(panel: ViewPanel, session: Session) -> No
     assert panel.layouts["overlaid"].isChecked()
     assert panel.fronts["confidence"].isChecked()
     assert panel.confidence.currentText() == "spread"
-    assert not panel.unlike.isChecked()
+    assert not panel.out_of_distribution.isChecked()
 
 
 def test_a_moved_slide_can_be_found(

@@ -56,7 +56,7 @@ class Raster:
 _KNOWN: "WeakKeyDictionary[Case, tuple[Any, Raster]]" = WeakKeyDictionary()
 
 
-def raster_of(case: "Case", diameter: float, unlike: Bools | None) -> Raster:
+def raster_of(case: "Case", diameter: float, rings: Bools | None) -> Raster:
     """Return the raster of a case's spots: the same for all its views.
 
     A grid of bins has a pixel a bin, however it is turned. Other spots are discs, up to `ACROSS` pixels wide.
@@ -67,18 +67,18 @@ def raster_of(case: "Case", diameter: float, unlike: Bools | None) -> Raster:
         Whose spots.
     diameter : float
         How large they are drawn, in full-resolution pixels; bins of a grid always touch.
-    unlike : bool (n,), optional
+    rings : bool (n,), optional
         Spots that are drawn with a hole.
     """
-    asked = (diameter, None if unlike is None else unlike.tobytes())
+    asked = (diameter, None if rings is None else rings.tobytes())
     known = _KNOWN.get(case)
     if known is None or known[0] != asked:
         at = to_napari(case.xy)
-        known = _KNOWN[case] = (asked, _grid(at, case.spots.obs, unlike) or _discs(at, diameter, unlike))
+        known = _KNOWN[case] = (asked, _grid(at, case.spots.obs, rings) or _discs(at, diameter, rings))
     return known[1]
 
 
-def _grid(at: Floats, obs: pd.DataFrame, unlike: Bools | None) -> Raster | None:
+def _grid(at: Floats, obs: pd.DataFrame, rings: Bools | None) -> Raster | None:
     """Return the raster of spots that lie on a square grid by their rows and columns; None of others."""
     if not {"array_row", "array_col"} <= set(obs.columns):
         return None
@@ -100,17 +100,17 @@ def _grid(at: Floats, obs: pd.DataFrame, unlike: Bools | None) -> Raster | None:
     if np.count_nonzero(spots < len(at)) < len(at):  # two in one place
         return None
     times = 1
-    if unlike is not None and unlike.any() and 9 * spots.size <= MOST_PIXELS:
+    if rings is not None and rings.any() and 9 * spots.size <= MOST_PIXELS:
         times = 3
         spots = spots.repeat(3, axis=0).repeat(3, axis=1)
-        spots[tuple(3 * cells[unlike].T + 1)] = len(at)
+        spots[tuple(3 * cells[rings].T + 1)] = len(at)
     place = np.eye(3)
     place[:2, :2] = steps[:2].T / times
     place[:2, 2] = steps[2] - place[:2, :2].sum(axis=1) * (times // 2)
     return Raster(spots, len(at), place)
 
 
-def _discs(at: Floats, diameter: float, unlike: Bools | None) -> Raster:
+def _discs(at: Floats, diameter: float, rings: Bools | None) -> Raster:
     """Return the raster of spots anywhere; a pixel of two spots is of the nearer one."""
     low = at.min(axis=0)
     extent = at.max(axis=0) - low + diameter
@@ -126,10 +126,10 @@ def _discs(at: Floats, diameter: float, unlike: Bools | None) -> Raster:
     for place in np.argsort(-distances, kind="stable"):  # the centres last
         if distances[place] < reach or distances[place] == 0:
             spots[first + around[place] @ [width, 1]] = rows
-    if unlike is not None:
+    if rings is not None:
         for place in np.flatnonzero(distances < HOLE * reach):
-            hole = first[unlike] + around[place] @ [width, 1]
-            spots[hole[spots[hole] == rows[unlike]]] = len(at)
+            hole = first[rings] + around[place] @ [width, 1]
+            spots[hole[spots[hole] == rows[rings]]] = len(at)
     place = np.diag([pixel, pixel, 1.0])
     place[:2, 2] = low - margin * pixel
     return Raster(spots.reshape(height, width), len(at), place)

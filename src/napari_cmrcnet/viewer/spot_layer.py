@@ -75,8 +75,8 @@ def show_legends(layer: "Points") -> None:
 
 def symbols(case: "Case", display: DisplaySettings) -> Any:
     """Return a disc for every spot, and a ring for those unlike anything in the bank."""
-    unlike = case.out_of_distribution() if display.mark_out_of_distribution else None
-    return "disc" if unlike is None or not unlike.any() else np.where(unlike, "ring", "disc")
+    rings = case.out_of_distribution() if display.mark_out_of_distribution else None
+    return "disc" if rings is None or not rings.any() else np.where(rings, "ring", "disc")
 
 
 def colour(

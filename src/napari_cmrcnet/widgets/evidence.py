@@ -222,8 +222,8 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
         lines.append(f"{mean} of {of}, standard deviation {found.spread:.2f}{interval}")
     trust = prediction.confidence().iloc[spot]
     lines.append(f"Similarity: mean {trust['mean_similarity']:.2f}, best {trust['best_similarity']:.2f}")
-    unlike = prediction.out_of_distribution()
-    if unlike is not None and unlike[spot]:
+    out_of_distribution = prediction.out_of_distribution()
+    if out_of_distribution is not None and out_of_distribution[spot]:
         lines.append(
             "⚠ <b>Unlike the training tissue</b>: its best similarity is lower than that of 99 % of the training "
             "spots. Its value is unreliable."

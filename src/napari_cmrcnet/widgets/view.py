@@ -125,12 +125,12 @@ class ViewPanel(DockPanel):
         box = QGroupBox("Spots")
         self.opacity = _slider("Lower values show more of the tissue under the spots.", 0, 1)
         self.size = _slider("Drawn diameter relative to the true one: 1 is true to scale.", 0.2, 3)
-        self.unlike = tipped(
+        self.out_of_distribution = tipped(
             QCheckBox("Ring spots unlike the training tissue (unreliable)"),
             "Draws a spot as a ring if even its best match is less similar than that of 99 % of the training "
             "spots. Its value is unreliable.",
         )
-        form_of(("Opacity", self.opacity), ("Size", self.size), self.unlike, inside=box)
+        form_of(("Opacity", self.opacity), ("Size", self.size), self.out_of_distribution, inside=box)
         return box
 
     def _connect(self) -> None:
@@ -147,7 +147,7 @@ class ViewPanel(DockPanel):
         self.layer_list.toggled.connect(lambda on: show_layer_list(self, on))
         self.opacity.valueChanged.connect(lambda value: session.set_display(opacity=round(value, 2)))
         self.size.valueChanged.connect(lambda value: session.set_display(spot_size=round(value, 2)))
-        self.unlike.toggled.connect(lambda on: session.set_display(mark_out_of_distribution=on))
+        self.out_of_distribution.toggled.connect(lambda on: session.set_display(mark_out_of_distribution=on))
 
     def _on_tick(self, view: str) -> None:
         chosen = tuple(name for name in VIEWS if self.ticks[name].isChecked())
@@ -167,8 +167,8 @@ class ViewPanel(DockPanel):
         for slider, value in ((self.opacity, display.opacity), (self.size, display.spot_size)):
             with signals_blocked(slider):
                 slider.setValue(value)
-        with signals_blocked(self.unlike):
-            self.unlike.setChecked(display.mark_out_of_distribution)
+        with signals_blocked(self.out_of_distribution):
+            self.out_of_distribution.setChecked(display.mark_out_of_distribution)
         remember({f"display/{key}": getattr(display, key) for key in REMEMBERED})
 
     def _show_shown(self) -> None:
@@ -182,10 +182,10 @@ class ViewPanel(DockPanel):
         if shown is None or case is None:
             self.title.setText(f"There is nothing to look at yet. {HOW_TO_BEGIN}")
             return
-        unlike = case.out_of_distribution()
+        out_of_distribution = case.out_of_distribution()
         title = shown.title.replace("   ", " · ")  # a label makes one space of several
         lines = [f"<b>{escape(title, quote=False)}</b>"]
-        if unlike is not None and (n := np.count_nonzero(unlike)):
+        if out_of_distribution is not None and (n := np.count_nonzero(out_of_distribution)):
             lines.append(f"{n:,} spot{('s are' if n > 1 else ' is')} unlike the training tissue.")
         if case.provenance.synthetic:
             lines.append("Synthetic: not real tissue.")
@@ -201,7 +201,7 @@ class ViewPanel(DockPanel):
                 each.setToolTip(PREDICT_FIRST if needs_one else VIEW_TIPS[view])
         for both in (self.flip, self.layouts["swipe"]):
             both.setEnabled({"measured", "predicted"} <= set(there))
-        for control in (self.confidence, self.unlike):
+        for control in (self.confidence, self.out_of_distribution):
             control.setEnabled(prediction is not None)
         self._show_views()
 
