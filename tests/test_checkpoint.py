@@ -161,7 +161,7 @@ def test_thumbnails_that_vanish_before_they_are_saved_are_named(pictured: Checkp
     assert pictured.path is not None
     loaded = Checkpoint.load(pictured.path)
     (pictured.path / "thumbnails.h5").unlink()
-    with pytest.raises(UserError, match=r"pictured\.cmrcnet/thumbnails\.h5 is gone"):
+    with pytest.raises(UserError, match=r"pictured\.cmrcnet/thumbnails\.h5 was removed"):
         loaded.save(tmp_path / "copy.cmrcnet")
 
 
@@ -217,6 +217,8 @@ def test_a_newer_format(folder: Path) -> None:
         (lambda card: card.update(genes=["A"] * 12), "lists 1 genes for a model of 12"),
         (lambda card: card["model"].update(width=-1), "holds what cannot be: The model's setting width is -1"),
         (lambda card: card["model"].update(width="64"), "width"),
+        (lambda card: card["model"].pop("depth"), r"lacks the entry 'model\.depth'"),
+        (lambda card: card["model"].update(more=1), r"unknown entry 'model\.more', perhaps of a newer version"),
         (lambda card: card["preprocessing"].update(log=False), "log: false"),
         (lambda card: card["preprocessing"].update(std=[0, 1, 1]), "std"),
         (lambda card: card["preprocessing"].update(mean=[0, 1]), r"lacks the entry 'preprocessing\.mean\.2'"),

@@ -15,10 +15,14 @@ from shapely.geometry import box
 from forked import Forked
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
+from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+from napari_cmrcnet.retrieval.external_files import read_table
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import MAX_BYTES, Project, ProjectCase, project_of, read_project, write_project
 from napari_cmrcnet.sections.geojson import as_geojson
 from napari_cmrcnet.sections.regions import Region
+from napari_cmrcnet.sections.spots import open_spots
+from napari_cmrcnet.slides.slide import open_slide
 from one_prediction import Known
 
 VIEW = {"layout": "overlaid", "ticked": ["GENE1"], "regions": as_geojson([Region("a", "Tumour", box(0, 0, 9, 9))])}
@@ -51,8 +55,9 @@ def test_is_read_as_it_was_written_also_from_where_it_was_moved_to(tmp_path: Pat
     ("change", "said"),
     [
         (lambda each: each.pop("name"), "case 1, lacks the entry 'name'"),
-        (lambda each: each.update(more=1), "case 1, has an unknown entry 'more'"),
+        (lambda each: each.update(more=1), "case 1, has an unknown entry 'more', perhaps of a newer version"),
         (lambda each: each.update(slide=7), "case 1, has slide: 7, which should be a valid string"),
+        (lambda each: each.update(slide="K\udcf6ln.tif"), r"case 1, cannot be read \(Invalid JSON: .*surrogate"),
         (lambda each: each.update(slide="a\0b"), "case 1, has slide that is too long, or no text"),
         (lambda each: each.update(notes="a" * 30_000), "case 1, has notes that is too long"),
         (lambda each: each.update(pcc=3), "case 1, has pcc: 3.0, which is not a correlation"),
@@ -74,6 +79,15 @@ def test_a_case_that_is_not_as_it_should_be_is_refused(
     made.path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=said):
         read_project(made.path)
+
+
+@pytest.mark.parametrize(
+    "open_it",
+    [open_slide, open_spots, Prediction.load, read_table, Checkpoint.open, lambda path: finish(project_of(path))],
+)
+def test_what_no_project_could_name_is_not_opened(tmp_path: Path, open_it: Callable[[Path], object]) -> None:
+    with pytest.raises(UserError, match=r"K\\udcf6ln has a name that is not UTF-8.*rename it"):
+        open_it(tmp_path / "K\udcf6ln")
 
 
 @pytest.mark.parametrize(

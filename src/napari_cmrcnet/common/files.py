@@ -88,7 +88,7 @@ def check_output(path: Path, *, folder: bool = False) -> None:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a path that is not UTF-8: it could not be written into a prediction, a table or a report.
+    """Refuse a path that is not UTF-8: it could not be written into a prediction, a project or a report.
 
     Raises
     ------

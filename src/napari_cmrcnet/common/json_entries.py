@@ -57,19 +57,21 @@ def _adapter(kind: type) -> Any:
 def _said(problem: Mapping[str, Any]) -> str:
     """Say what is wrong with an entry, which is named by its way from the outermost object."""
     name = ".".join(map(str, problem["loc"][1:]))
+    if problem["type"] == "json_invalid":  # deeper than it reads, or half a surrogate pair in a text
+        return f"cannot be read ({problem['msg']})"
     if not name:
-        return "is not an object that can be read"
+        return "is not an object"
     if problem["type"] == "missing":
         return f"lacks the entry {name!r}"
     if problem["type"] == "unexpected_keyword_argument":
-        return f"has an unknown entry {name!r}"
+        return f"has an unknown entry {name!r}, perhaps of a newer version of napari-cmrcnet"
     return f"has {name}: {json.dumps(problem['input'])[:50]}, {problem['msg'].replace('Input', 'which')}"
 
 
-def _check_whole(found: Any, values: Any, may_lack: Collection[str]) -> None:
+def _check_whole(found: Any, values: Any, may_lack: Collection[str], way: str = "") -> None:
     """Refuse what leaves an entry to its default: a model would then predict otherwise than it was made to."""
     for entry in fields(found) if is_dataclass(found) else ():
         if entry.name in values:
-            _check_whole(getattr(found, entry.name), values[entry.name], may_lack)
+            _check_whole(getattr(found, entry.name), values[entry.name], may_lack, f"{way}{entry.name}.")
         elif entry.name not in may_lack:
-            raise UserError(f"lacks the entry {entry.name!r}")
+            raise UserError(f"lacks the entry {way + entry.name!r}")

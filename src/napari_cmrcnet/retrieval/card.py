@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import finish_swap
+from napari_cmrcnet.common.files import check_name, finish_swap
 from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.text import parse_json, some_of
 from napari_cmrcnet.common.versions import package_versions
@@ -143,6 +143,7 @@ def read_card(folder: Path) -> tuple[Card, str]:
     UserError
         If the folder is not a checkpoint or its card cannot be read.
     """
+    check_name(folder)
     finish_swap(folder)
     if not folder.exists():
         raise UserError(f"{folder} does not exist; check the path of the checkpoint.")

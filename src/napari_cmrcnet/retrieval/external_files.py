@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError, readable
+from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.hdf5 import machine_memory, with_scipys_indices
 from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
 from napari_cmrcnet.common.parquet import read_matrix
@@ -82,6 +83,7 @@ def read_table(path: Path, layer: str = "") -> ExternalTable:
     UserError
         If the file is of another kind, damaged, has no such matrix or several, or too large.
     """
+    check_name(path)
     if (path / CARD).is_file():
         raise UserError(f"{path} is a checkpoint, not a prediction; predict with it first.")
     if path.is_dir():

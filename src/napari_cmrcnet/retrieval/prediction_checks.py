@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.retrieval.card import CARD
 from napari_cmrcnet.sections.counts import counts_problem, log_values
 from napari_cmrcnet.sections.formats.origin import mapping, size_in
@@ -23,9 +24,10 @@ def no_checkpoint(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     UserError
-        If it is the folder of a checkpoint.
+        If it is the folder of a checkpoint, or its name is not UTF-8.
     """
     path = Path(path)
+    check_name(path)
     if (path / CARD).is_file():
         raise UserError(f"{path} is a checkpoint (a model), not a prediction; give the .h5ad file that predict wrote.")
     return path

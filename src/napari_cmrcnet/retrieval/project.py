@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import seen_from, write_content
+from napari_cmrcnet.common.files import check_name, seen_from, write_content
 from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import PREDICTIONS, PROJECTS, ends_in
@@ -231,6 +231,7 @@ def project_of(path: str | os.PathLike[str]) -> Job[Project]:
         If it is none of these, or damaged. Files in a folder that are no predictions are passed over.
     """
     path = Path(path)
+    check_name(path)
     yield Progress(f"Reading {path.name}", 0, 0)
     if path.is_dir():
         return (yield from _in_folder(path))

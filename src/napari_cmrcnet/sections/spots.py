@@ -12,6 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.folders import known_file, known_folder, unknown_folder
 from napari_cmrcnet.common.spaceranger_files import find_output, is_picture, parts_of
 from napari_cmrcnet.common.spatialdata_store import find_store, tables_of
@@ -71,6 +72,7 @@ def open_spots(
         If the source is not supported, damaged, or does not hold what a section needs.
     """
     path = Path(path)
+    check_name(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old formats and repeated names: what matters of them becomes a note
         spots, origin = _reader(path, library, normalised)(path)
