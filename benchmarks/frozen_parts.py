@@ -2,7 +2,7 @@
 
 usage: python -m benchmarks.frozen_parts SHEET [--panel NAME]
 
-Prints a row a way: mean PCC over HEG, HVG (the paper's sets) and the markers, and the same given depth, over the
+Prints one row per way: mean PCC over HEG, HVG (the paper's sets) and the markers, and the same given depth, over the
 sections of the sheet, each left out in turn. Rank, penalty, k and the weights of neighbours are chosen inside the
 training sections of each fold. Encoding takes minutes for each encoder; what was encoded before is in the cache.
 """

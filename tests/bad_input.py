@@ -210,7 +210,7 @@ CASES: dict[str, Case] = {
     "impossible tile": Case(impossible_tile, r"bomb\.tif"),
     "lying tiles": Case(lying_tile, r"liar\.tif"),
     "no coordinates": Case(spots_with(without_coordinates), r"s\.h5ad has no obsm\['spatial'\]"),
-    "another image's pixels": Case(spots_with(of_another_image), r"spots of .*s\.h5ad lie outside .*\.tif"),
+    "another image's pixels": Case(spots_with(of_another_image), r"s\.h5ad has .* spots outside .*\.tif"),
     "negative count": Case(spots_with(with_negative_count), "negative"),
     "spots that read another file": Case(reading_another_file, r"s\.h5ad stores /layers/stolen in other files"),
     "truncated spots": Case(truncated_spots, r"s\.h5ad is damaged or cut short"),

@@ -102,7 +102,7 @@ def test_evaluate_says_what_is_scored_and_how_sections_differ(
     assert run("evaluate", tmp_path / "A.h5ad", tmp_path / "B.h5ad", *options) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"{694 - 2 * left_out} of 694 spots" in said
-    assert f"scores of A, but not of its maps: {left_out} of 347 spots with fewer than {least} counts." in said
+    assert f"scores of A, but not of its maps: {left_out} of 347 spots (fewer than {least} counts)." in said
     assert "among all genes both predicted and measured" in said
     assert "in the 2 sections" in said
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())

@@ -498,7 +498,7 @@ def test_positions_beyond_those_learned_are_said(sections: tuple[Section, ...]) 
     spots.obs["array_row"], spots.obs["array_col"] = np.arange(64) + 10, 5
     predictor = fitted("histogene", sections[:1], LEARNED["histogene"] | {"epochs": 1})
     assert np.isfinite(finish(predictor.predict(replace(sections[1], spots=spots)))).all()
-    assert "10 spots of B lie beyond the array positions" in predictor.notes[0]
+    assert "B has 10 spots beyond the array positions" in predictor.notes[0]
 
 
 def test_histogene_reads_raw_values_of_the_middle_of_a_patch(sections: tuple[Section, ...]) -> None:

@@ -55,7 +55,7 @@ def test_groups_must_be_large_enough_and_apart(values: np.ndarray) -> None:
     few[:2], many[10:] = True, True
     with pytest.raises(UserError, match="A group has 2 spots"):
         differences(lambda genes: values[:, genes], GENES, few, many, "predicted")
-    with pytest.raises(UserError, match="50 spots are in both groups"):
+    with pytest.raises(UserError, match="50 spots in both groups"):
         differences(lambda genes: values[:, genes], GENES, many, many, "predicted")
     nothing = np.full_like(values, np.nan)
     assert differences(lambda genes: nothing[:, genes], GENES, many, ~many, "measured").empty

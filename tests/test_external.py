@@ -173,7 +173,7 @@ def test_some_spots_and_genes_are_enough(tmp_path: Path, measured: Path, values:
     assert len(found) == 25
     assert found.genes == (*GENES[:4], "OTHER")
     assert found.measured_genes == tuple(GENES[:4])
-    assert any("Left out: 11 of 36 measured spots without a value" in note for note in found.provenance.notes)
+    assert any("Left out 11 of 36 measured spots: no value" in note for note in found.provenance.notes)
     np.testing.assert_allclose(found.gene("GENE2"), values[5:30, 2], rtol=1e-5)
 
 

@@ -45,7 +45,7 @@ CONTROLS = [
 def test_a_control_is_no_gene(control):
     names, _, counts, notes = cleaned(["CD3E", control, "EPCAM"])
     assert (names, counts) == (["CD3E", "EPCAM"], [1, 100])
-    assert "Dropped: 1 of 3 names, controls" in notes
+    assert "Dropped 1 of 3 names: controls" in notes
 
 
 def test_genes_that_look_a_little_like_controls_stay():
@@ -57,14 +57,14 @@ def test_controls_are_found_among_symbols_and_do_not_hide_that_names_are_ids():
     names = [*IDS[:2], "NegControlProbe_1", "BLANK_1", "BLANK_2", IDS[2]]
     found = cleaned(names, gene_name=["A", "B", "", "", "", "antisense_ULK3"])
     assert found[:3] == (["A", "B"], IDS[:2], [1, 10])
-    assert "Dropped: 4 of 6 names, controls" in found[3]
+    assert "Dropped 4 of 6 names: controls" in found[3]
 
 
 def test_other_features_than_gene_expression_are_dropped_where_the_file_tells_them():
     types = ["Gene Expression", "Antibody Capture", "Gene Expression"]
     names, _, counts, notes = cleaned(["CD3E", "CD3", "EPCAM"], feature_types=types)
     assert (names, counts) == (["CD3E", "EPCAM"], [1, 100])
-    assert "Dropped: 1 of 3 names, controls" in notes
+    assert "Dropped 1 of 3 names: controls" in notes
     biotypes = ["protein_coding", "lncRNA", "protein_coding"]
     assert cleaned(["CD3E", "XIST", "EPCAM"], feature_type=biotypes)[0] == ["CD3E", "XIST", "EPCAM"]
 
@@ -80,7 +80,7 @@ def test_a_gene_without_a_symbol_is_called_by_its_id(missing):
 def test_a_gene_without_symbol_in_the_index_is_called_by_its_id_and_one_without_both_is_dropped(missing):
     names, ids, counts, notes = cleaned(["A", missing, missing, "B"], gene_ids=[IDS[0], IDS[1], None, ""])
     assert (names, ids, counts) == (["A", IDS[1], "B"], [IDS[0], IDS[1], ""], [1, 10, 1000])
-    assert "Dropped: 1 of 4 columns with neither a name nor an id" in notes
+    assert "Dropped 1 of 4 columns: neither a name nor an id" in notes
 
 
 @pytest.mark.parametrize("column", ["feature_name", "gene_name", "gene_symbols", "SYMBOL"])
@@ -113,7 +113,7 @@ def test_a_repeated_symbol_stays_with_the_lowest_id_in_whatever_order():
 def test_columns_of_one_gene_are_added_up():
     names, ids, counts, notes = cleaned(["A", "B", "A", "A"], gene_ids=[f"{IDS[0]}.1", IDS[1], f"{IDS[0]}.2", ""])
     assert (names, ids, counts) == (["A", "B"], [f"{IDS[0]}.1", IDS[1]], [1101, 10])
-    assert "Repeated genes: 2 of 4 columns added up." in notes
+    assert "Added the counts of 2 of 4 columns to the first column of the same gene." in notes
     assert cleaned(["A", "B", "A"])[0::2] == (["A", "B"], [101, 10])
     assert cleaned(["A", "B", "A"], gene_ids=["", "", IDS[0]])[1] == [IDS[0], ""]
 
@@ -164,7 +164,7 @@ def test_antibodies_of_a_space_ranger_folder_are_dropped_and_counted(tmp_path):
         file["matrix/features/feature_type"] = np.array(["Gene Expression", "Antibody Capture", "Gene Expression"], "S")
     opened = open_spots(folder)
     assert list(opened.var_names) == ["CD3E", "TBCE"]
-    assert any("Dropped: 1 of 3 names, controls" in note for note in opened.uns["cmrcnet"]["notes"])
+    assert any("Dropped 1 of 3 names: controls" in note for note in opened.uns["cmrcnet"]["notes"])
 
 
 def test_repeated_names_of_a_table_are_added_up(tmp_path: Path):

@@ -201,7 +201,7 @@ def test_titles_say_over_which_spots_and_among_which_genes(panel: GenesPanel, pr
     fewer = made(prediction, prediction.bank, spots)
     panel.session.look_at(fewer, scores=score(fewer))
     assert panel.status.text() == "24 genes, PCC of 22 over 34 of 36 spots"
-    assert "scores of C, but not of its maps: 2 of 36 spots with fewer than 10 counts" in panel.note.text()
+    assert "scores of C, but not of its maps: 2 of 36 spots (fewer than 10 counts)" in panel.note.text()
 
     def tip(column: Column) -> str:
         return str(panel.model.headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole))
@@ -337,7 +337,7 @@ def test_filters_list_sets_panels_and_ticks(full: GenesPanel, scores: Scores) ->
     assert sorted(listed(full)) == ["GENE5", "GENE6"]
     assert full.panels.current.name == "mine"
     assert "mine" in cell(full, "GENE6", Column.SETS)
-    assert "missing: NOT_HERE" in full.panels.choice.toolTip()
+    assert "Missing: NOT_HERE (1 of 3 genes)" in full.panels.choice.toolTip()
     full.session.add_panel(Panel("mine", ("GENE2",)))  # loaded again, from a file that was edited
     assert listed(full) == ["GENE2"]
 

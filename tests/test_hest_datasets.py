@@ -127,8 +127,8 @@ def test_controls_are_no_genes_and_off_tissue_spots_are_joined_by_name(hest: Pat
         assert not [name for name in section.spots.var_names if name.startswith(("BLANK", "Neg", "anti"))]
         kept = np.random.default_rng(0).permutation(36)[OFF_TISSUE:]
         assert list(section.spots.obs_names) == list(everything.obs_names[np.sort(kept)])
-        assert any("Dropped: 3 of 24 names" in note for note in section.notes)
-        assert any("5 of 36 spots that HEST has off the tissue" in note for note in section.notes)
+        assert any("Dropped 3 of 24 names" in note for note in section.notes)
+        assert any("5 of 36 spots: off the tissue according to HEST" in note for note in section.notes)
 
 
 def test_a_patient_that_hest_does_not_name_is_one_of_their_own(hest: Path, tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ def test_a_slide_that_does_not_fit_is_not_shown(tmp_path: Path, write_section: C
     shutil.copy(image, table.with_suffix(".tif"))
     opened = finish(open_measured(table))
     assert opened.slide is None
-    assert "lie outside" in opened.missing
+    assert "spots outside" in opened.missing
 
 
 def test_without_pixel_size_a_section_is_shown_in_pixels(tmp_path: Path, write_section: Callable[..., Any]) -> None:
@@ -400,7 +400,7 @@ def test_the_first_of_two_columns_of_a_gene_is_taken_of_values_without_a_sum(
     np.testing.assert_allclose(spots.X.toarray(), logs[:, :2], rtol=1e-6)
     notes = spots.uns["cmrcnet"]["notes"]
     assert any(said in note for note in notes)
-    assert "Repeated genes: 1 of 3 columns left out." in notes
+    assert "Left out 1 of 3 columns: repeated genes." in notes
 
 
 def test_scaled_values_are_refused(tmp_path: Path) -> None:

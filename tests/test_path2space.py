@@ -130,7 +130,7 @@ def test_it_predicts_what_its_networks_say(section: Section, weights: Path, tmp_
     assert (found.name, found.provenance.mpp) == ("A", section.mpp)
     assert found.provenance.external == str(weights.resolve())
     notes = " ".join(found.provenance.notes)
-    assert "Left out: 2 of 25 measured spots without a value" in notes
+    assert "Left out 2 of 25 measured spots: no value" in notes
     assert "Predicted by Path2Space; no value has training spots behind it." in notes
 
 

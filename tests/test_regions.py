@@ -192,7 +192,7 @@ def test_points_and_lines_are_counted(tmp_path: Path) -> None:
     ]
     notes: list[str] = []
     assert len(read_geojson(write(tmp_path / "a.geojson", content), notes)) == 1
-    assert notes == ["Left out: 3 of 4 objects without an area (points or lines)."]
+    assert notes == ["Left out 3 of 4 objects: no area (points or lines)."]
 
 
 def test_outlines_that_cross_themselves(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_outlines_that_cross_themselves(tmp_path: Path) -> None:
     (region,) = read_geojson(write(tmp_path / "a.geojson", feature(polygon(bow_tie))), notes)
     assert region.geometry.is_valid
     assert region.geometry.area == 50
-    assert notes == ["Repaired: 1 outline with crossings."]
+    assert notes == ["Repaired 1 outline with crossings."]
 
 
 def scribble(corners: int) -> list[list[float]]:

@@ -205,7 +205,7 @@ def test_spots_with_hardly_a_count_are_left_out_of_scores(tmp_path: Path) -> Non
     report = finish(evaluate([prediction], tmp_path / "out"))
     kept = pcc(prediction.measured(["G1"])[2:], prediction.expression(["G1"])[2:])[0]
     assert report.sections[0].table.pcc["G1"] == pytest.approx(kept)
-    assert "scores of T1, but not of its maps: 2 of 30 spots with fewer than 10 counts" in report.warnings[0]
+    assert "scores of T1, but not of its maps: 2 of 30 spots (fewer than 10 counts)" in report.warnings[0]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
     assert (summary["spots"], summary["spots_scored"], summary["sections"][0]["min_umi_scored"]) == (30, 28, 10)
     assert "| T1 | 28 of 30 |" in (tmp_path / "out" / "summary.md").read_text("utf-8")

@@ -68,9 +68,9 @@ def test_agreement_is_the_share_told_right_with_wilsons_interval(predicted: Pred
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda _: "", "is not the answers of"),
-        (lambda text: text.replace("section", "slide", 1), "is not the answers of"),
-        (lambda text: text.splitlines()[0] + "\nC,1", "is not the answers of"),
+        (lambda _: "", "does not hold the answers of"),
+        (lambda text: text.replace("section", "slide", 1), "does not hold the answers of"),
+        (lambda text: text.splitlines()[0] + "\nC,1", "does not hold the answers of"),
         (lambda text: text.replace("\nC,", "\nD,"), "reviews another prediction"),
         (lambda text: text.replace(",7,", ",8,"), "changed by hand"),
         (lambda text: text.replace(",7,", ",x,"), "changed by hand"),

@@ -102,7 +102,7 @@ def test_a_few_spots_outside_are_counted(tmp_path):
     section = open_section(slide, spots)
     with section.slide:
         (note,) = section.notes
-        assert note.startswith(f"10 of 200 spots of {spots} lie outside {slide}, which has 900 × 500 pixels")
+        assert note.startswith(f"{spots} has 10 of 200 spots outside {slide}, which has 900 × 500 pixels")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_real_section(real_data):
 
 
 def test_spots_of_one_slide_on_another_are_refused(real_data):
-    with pytest.raises(UserError, match=r"of 187 spots of .* lie outside .*CMU-1"):
+    with pytest.raises(UserError, match=r"has 187 spots outside .*CMU-1"):
         open_section(real_data / "slides" / "CMU-1-Small-Region.svs", real_data / "her2st" / "C2.h5ad")
 
 

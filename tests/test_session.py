@@ -113,7 +113,7 @@ def test_spots_with_hardly_a_count_are_shown_and_not_scored(session: Session, pr
     assert len(shown.measured) == 36
     assert shown.pcc == pytest.approx(pcc(shown.measured[2:, None], shown.predicted[2:, None])[0])
     assert shown.title.endswith("n = 34 of 36 spots")
-    assert "Left out of scores, not of maps: 2 of 36 spots with too few counts." in shown.tip
+    assert "Left out of scores, not of maps: 2 of 36 spots (too few counts)." in shown.tip
     assert score(fresh).table.pcc["GENE7"] == pytest.approx(shown.pcc)  # one rule for window and table
 
 

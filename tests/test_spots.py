@@ -151,7 +151,7 @@ def test_what_is_dropped_or_changed_is_counted_in_the_notes(tmp_path):
     notes = " ".join(opened.uns["cmrcnet"]["notes"])
     for said in (
         "share a symbol with another gene: 1; their ids were added (CD3E_ENSG3)",
-        "Dropped: 1 of 4 spots outside the tissue",
+        "Dropped 1 of 4 spots: outside the tissue",
         "than 100 counts",
     ):
         assert said in notes
@@ -279,7 +279,7 @@ def test_the_raw_matrix_is_filtered_by_in_tissue(tmp_path):
     position_table((1, 0, 1, 1)).to_csv(folder / "spatial" / "tissue_positions.csv", index=False)
     opened = open_spots(folder)
     assert list(opened.obs_names) == [BARCODES[0], *BARCODES[2:]]
-    assert "Dropped: 1 of 4 spots outside the tissue." in opened.uns["cmrcnet"]["notes"]
+    assert "Dropped 1 of 4 spots: outside the tissue." in opened.uns["cmrcnet"]["notes"]
 
 
 def test_a_matrix_folder_is_as_good_as_its_h5(tmp_path):
@@ -323,7 +323,7 @@ def test_first_generation_st_joins_counts_and_selection_by_name(tmp_path, given)
 def test_spots_that_were_not_selected_are_dropped(tmp_path):
     opened = open_spots(make_st(tmp_path / "st1", selected=(1, 0, 1)))
     assert list(opened.obs_names) == ["10x22", "11x21"]
-    assert any("Dropped: 1 of 3 spots" in note for note in opened.uns["cmrcnet"]["notes"])
+    assert any("Dropped 1 of 3 spots" in note for note in opened.uns["cmrcnet"]["notes"])
 
 
 def with_obsm(value):
@@ -358,7 +358,7 @@ LOG = np.log1p(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4)
     [
         (with_obsm(None), r"no obsm\['spatial'\]"),
         (with_obsm(np.zeros((4, 3))), r"shape \(4, 3\)"),
-        (with_obsm(np.array([[1, np.nan], [1, 2], [3, 4], [5, 6]])), "1 of 4 spots have no finite position"),
+        (with_obsm(np.array([[1, np.nan], [1, 2], [3, 4], [5, 6]])), "1 of 4 spots without a finite position"),
         (with_obsm(np.array([[5, 5], [5, 5], [5, 5], [9, 9]])), "Most spots of .* share their position with another"),
         (with_matrix(-COUNTS), "negative values"),
         (with_matrix(COUNTS + 0.5), "not whole"),

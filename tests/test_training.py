@@ -289,7 +289,7 @@ def test_the_weight_decay_is_that_of_the_variant() -> None:
         ({"validation": 1.5}, "validation share is 1.5"),
         ({"validation": "S2"}, "neither 'section:NAME'"),
         ({"validation": "section:S9"}, "no section 'S9'"),
-        ({"validation": 0.01}, "3 spots are left to validate"),
+        ({"validation": 0.01}, "3 spots left to validate"),
         ({"model": {"widht": 3}}, "widht"),
         ({"device": "cuda:99"}, "(?i)cuda"),
     ],

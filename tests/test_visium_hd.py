@@ -136,7 +136,7 @@ def test_a_cell_in_two_parts_and_one_without_an_outline(tmp_path: Path) -> None:
     cells = open_spots(folder)
     assert list(cells.obs_names) == CELLS[:3]
     np.testing.assert_allclose(cells.obsm["spatial"][2], [80, 0])  # areas 100 and 400
-    assert "Dropped: 1 of 4 cells without an outline." in cells.uns["cmrcnet"]["notes"]
+    assert "Dropped 1 of 4 cells: no outline." in cells.uns["cmrcnet"]["notes"]
 
 
 def test_an_impossible_pixel_size_gives_no_areas(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def draw(number: int, calls: int, faults: Sequence[int], rng: random.Random) -> 
 
 
 def table(tally: Mapping[tuple[str, str], Counter[str]]) -> list[str]:
-    """Return a table in Markdown: a row a job, a column a fault, runs that were sound of all."""
+    """Return a table in Markdown: one row per job, one column per fault: runs that ended as promised, of all."""
     jobs = list(dict.fromkeys(name for name, _ in tally))
     faults = [name for name in NAMES.values() if any(fault == name for _, fault in tally)]
     lines = [f"| what was written | {' | '.join(faults)} |", f"|---|{'---:|' * len(faults)}"]

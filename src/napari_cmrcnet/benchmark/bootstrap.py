@@ -52,8 +52,8 @@ def estimate(
     Returns
     -------
     DataFrame
-        A row a method; NaN where something is not defined. ``mean``, ``low`` and ``high``: over genes, seeds and test
-        sections, with the 95 % interval. ``difference``, ``difference_low`` and ``difference_high``: this mean minus
+        One row per method; NaN where not defined. ``mean``, ``low`` and ``high``: over genes, seeds and test sections,
+        with the 95 % interval. ``difference``, ``difference_low`` and ``difference_high``: this mean minus
         the reference's, with the interval of the paired difference. ``genes`` and ``undefined``: how many PCC are
         defined, and are not, over all ``sections`` and ``seeds``. ``section_sd``, ``section_min`` and ``section_max``:
         standard deviation (n - 1) and range of the sections' own means over genes and seeds, of two sections or more:

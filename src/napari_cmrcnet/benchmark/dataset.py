@@ -115,7 +115,7 @@ class Dataset:
         if section.name not in self.patches:
             return section
         kept = on_tissue(self.patches[section.name], section.spots.obs_names)
-        note = f"Left out: {count_text(int((~kept).sum()), 'spot', len(kept))} that HEST has off the tissue."
+        note = f"Left out {count_text(int((~kept).sum()), 'spot', len(kept))}: off the tissue according to HEST."
         return replace(section, spots=section.spots[kept].copy(), notes=(*section.notes, note))
 
 

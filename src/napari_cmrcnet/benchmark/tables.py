@@ -59,7 +59,7 @@ class Table:
         return ["method", *self.lines["set"].unique()]
 
     def rows(self, cell: Callable[[Any], str]) -> list[list[str]]:
-        """Return a row a method: its name, and for each set of genes what is said of its line."""
+        """Return one row per method: its name, and for each set of genes what is said of its line."""
         by_method = self.lines.groupby("method", sort=False)
         return [[str(method), *map(cell, lines.itertuples())] for method, lines in by_method]
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.common.threads import openmp_kept
 
 if TYPE_CHECKING:
@@ -64,10 +65,12 @@ def difference_job(
     one, other = np.asarray(first, bool), np.asarray(second, bool)
     if (one & other).any():
         n = int((one & other).sum())
-        raise UserError(f"{n} spots are in both groups; choose groups that do not overlap.")
+        raise UserError(f"{count_text(n, 'spot')} in both groups; choose groups that do not overlap.")
     for group in (one, other):
         if group.sum() < FEWEST:
-            raise UserError(f"A group has {int(group.sum())} spots; at least {FEWEST} are needed to compare.")
+            raise UserError(
+                f"A group has {count_text(int(group.sum()), 'spot')}; at least {FEWEST} are needed to compare."
+            )
     rows = one | other
     table = np.full((len(genes), 5), np.nan)
     for start in range(0, len(genes), _BLOCK):

@@ -84,8 +84,8 @@ def correlate_job(prediction: "Prediction", genes: Sequence[str], name: str) -> 
     kept = [row for row in range(len(both)) if all(np.isfinite(matrix[row, row]) for matrix in matrices)]
     if len(kept) < 2:
         raise UserError(
-            f"{name}: {len(kept)} of its genes are found at enough spots and vary in both measured and "
-            "predicted expression, and a correlation takes two; choose other genes."
+            f"{name}: fewer than two of its genes are found at enough spots and vary in both measured and predicted "
+            "expression; choose other genes."
         )
     truth, guess = (matrix[np.ix_(kept, kept)] for matrix in matrices)
     above, order = np.triu_indices(len(kept), k=1), clustered(truth)

@@ -18,7 +18,7 @@ _VECTOR_DOTS = 5000
 
 
 class MomentPlot(Plot):
-    """Two axes with logarithmic scales: mean and variance over the spots, one dot a gene.
+    """Two axes with logarithmic scales: mean and variance over the spots, one dot per gene.
 
     Parameters
     ----------

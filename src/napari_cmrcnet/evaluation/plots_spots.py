@@ -1,4 +1,4 @@
-"""Predicted against measured expression of a gene, one dot a spot."""
+"""Predicted against measured expression of a gene, one dot per spot."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -138,7 +138,7 @@ def _fix_numbers(axis: "Axes", figure: "Figure") -> None:
 
 
 def scatter(genes: Sequence[str], measured: Array, predicted: Array, pcc: Sequence[float], title: str) -> "Figure":
-    """Draw predicted against measured expression, one panel a gene, one dot a spot.
+    """Draw predicted against measured expression, one panel per gene, one dot per spot.
 
     Parameters
     ----------

@@ -159,11 +159,11 @@ def confidence_parts(prediction: "Prediction") -> Iterator[Part]:
             for name, said in _SIMILAR.items()
         ],
     )
-    if (out_of_distribution := prediction.out_of_distribution()) is not None:
+    if (rings := prediction.out_of_distribution()) is not None:
         yield Text(
-            f"{out_of_distribution.sum():,} of {len(out_of_distribution):,} spots are unlike the training tissue (out "
-            "of distribution): their best similarity is below the 1st percentile of that of the training spots. Their "
-            "values are unreliable."
+            f"Unlike the training tissue (out of distribution): {count_text(int(rings.sum()), 'spot', len(rings))}. "
+            "Such a spot has a best similarity below the 1st percentile of that of the training spots, and its value "
+            "is unreliable."
         )
 
 

@@ -1,7 +1,7 @@
 """A blinded review: a reader sees maps without knowing which are measured and which predicted, and says what they are.
 
 Each gene is shown twice, once measured and once predicted, in random order. The file of results names every map in
-that order, and says what it was only once it is answered: so that a review can be gone on with, and stays blinded.
+that order, and says what it was only once it is answered: so that a review can be resumed, and stays blinded.
 """
 
 import csv
@@ -176,7 +176,7 @@ class Review:
 
     @property
     def agreement(self) -> str:
-        """What came out so far: the share that was told right with its 95 % interval (Wilson's), and plausibility."""
+        """The share of maps identified correctly so far, with its 95 % interval (Wilson's), and mean plausibility."""
         from scipy.stats import binomtest
 
         n = len(self.answers)
@@ -224,7 +224,7 @@ def draw_blinded(figure: "Figure", ground: Ground, values: NDArray[np.float32], 
 
 def _read(path: Path) -> list[dict[str, str]]:
     """Read the rows of a file of results."""
-    wrong = UserError(f"{path} is not the answers of a blinded review; choose the CSV file that a review wrote.")
+    wrong = UserError(f"{path} does not hold the answers of a blinded review; choose the CSV file that a review wrote.")
     try:
         if path.stat().st_size > _LARGEST:
             raise wrong

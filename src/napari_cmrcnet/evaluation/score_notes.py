@@ -19,7 +19,7 @@ def _notes(one: Scores, asked: Definition) -> Iterator[str]:
     if one.left_out:
         yield (
             f"Left out of the scores of {one.section}, but not of its maps: "
-            f"{count_text(one.left_out, 'spot', len(one.scored))} with fewer than {one.min_umi} counts."
+            f"{count_text(one.left_out, 'spot', len(one.scored))} (fewer than {one.min_umi} counts)."
         )
     if one.depth.shallow:
         yield (

@@ -190,7 +190,7 @@ class Shown:
             lines.append(f"Partial PCC, with the effect of sequencing depth removed: {self.partial_pcc:z.2f}.")
         if left_out := len(self) - self.spots:
             lines.append(
-                f"Left out of scores, not of maps: {count_text(left_out, self.each, len(self))} with too few counts."
+                f"Left out of scores, not of maps: {count_text(left_out, self.each, len(self))} (too few counts)."
             )
         if not np.isnan(self.low):
             lines.append(f"The interval covers {COVERS}.")

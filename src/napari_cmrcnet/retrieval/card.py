@@ -8,7 +8,7 @@ from pathlib import Path
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import check_name, finish_swap
 from napari_cmrcnet.common.json_entries import read_entries
-from napari_cmrcnet.common.text import parse_json, some_of
+from napari_cmrcnet.common.text import count_text, parse_json, some_of
 from napari_cmrcnet.common.versions import package_versions
 from napari_cmrcnet.model.config import FROZEN, ModelConfig
 from napari_cmrcnet.retrieval.encoder_entry import EncoderEntry
@@ -125,7 +125,7 @@ class Card:
 
 def epochs_in_words(card: Card) -> str:
     """Say how long a model was trained."""
-    return f"{card.epochs} epochs" if card.epochs else "solved without epochs"
+    return count_text(card.epochs, "epoch") if card.epochs else "solved without epochs"
 
 
 def read_card(folder: Path) -> tuple[Card, str]:

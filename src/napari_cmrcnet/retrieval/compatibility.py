@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.sections.totals import alike, share_in
@@ -57,7 +58,9 @@ def check_k(k: int, spots: int) -> None:
         If k is below 1 or above the number of spots.
     """
     if not 1 <= k <= spots:
-        raise UserError(f"k is {k}, but the checkpoint's bank has {spots} spots; choose a smaller k.", setting="k")
+        raise UserError(
+            f"k is {k}, but the checkpoint's bank has {count_text(spots, 'spot')}; choose a smaller k.", setting="k"
+        )
 
 
 def check_genes(section: "Section", bank: GeneNames) -> None:

@@ -96,7 +96,7 @@ def encode_patches(
     Returns
     -------
     float32 array, (n, d)
-        One row a patch, not of unit length.
+        One row per patch, not of unit length.
 
     Raises
     ------

@@ -36,7 +36,7 @@ class Evidence:
         (full-resolution pixels of their slide), ``similarity`` (cosine), ``weight`` (they add up to 1) and
         ``expression`` (log-normalised, float64). The index, ``rank``, counts from 1.
     by_section : DataFrame
-        One row a section, the largest share first: ``patient``, ``spots`` and ``share`` of the value that is from its
+        One row per section, the largest share first: ``patient``, ``spots`` and ``share`` of the value that is from its
         neighbours. NaN where the value is 0.
     value : float
         The predicted value: the mean of ``expression`` by ``weight``.

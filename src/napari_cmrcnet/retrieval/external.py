@@ -96,7 +96,7 @@ def of_table(
     notes = [how, said] if how else [said]
     if len(here) < spots.n_obs:
         few = count_text(spots.n_obs - len(here), "measured spot", spots.n_obs)
-        notes.append(f"Left out: {few} without a value.")
+        notes.append(f"Left out {few}: no value.")
         spots = spots[here].copy()
     stored = StoredGenes(values=_logarithms(values, scale), names=GeneNames.of(var))
     about = Case.of(spots, path.stem, slide).provenance

@@ -1,4 +1,4 @@
-"""The genes of a file: one column a gene, named by its symbol, whatever the file called and repeated.
+"""The genes of a file: one column per gene, named by its symbol, whatever the file called and repeated.
 
 Every source of spots goes through `clean_genes`, so that a gene has the same name in each section.
 """
@@ -35,7 +35,7 @@ _MISSING = re.compile(r"(nan|NaN|None|<NA>|NA)?(-\d+)?")
 
 
 def clean_genes(spots: "AnnData", normalised: bool = False) -> tuple["AnnData", list[str]]:
-    """Return the spots with one column a gene, and notes of what was changed.
+    """Return the spots with one column per gene, and notes of what was changed.
 
     - Controls, and features of another type than gene expression, are dropped.
     - Ids are those of ``gene_ids``, or of the first other column that holds mostly Ensembl ids, whatever its name.
@@ -199,18 +199,22 @@ def _notes(
 ) -> list[str]:
     notes = []
     if dropped:
-        notes.append(f"Dropped: {count_text(dropped, 'name', n)}, controls or other features that are not genes.")
+        notes.append(f"Dropped {count_text(dropped, 'name', n)}: controls or other features that are not genes.")
     if by_id:
         notes.append(f"Genes without a symbol: {by_id}; their ids are their names.")
     if nameless:
-        notes.append(f"Dropped: {count_text(nameless, 'column', n)} with neither a name nor an id.")
+        notes.append(f"Dropped {count_text(nameless, 'column', n)}: neither a name nor an id.")
     if renamed:
         notes.append(
             f"Genes that share a symbol with another gene: {len(renamed)}; their ids were added ({renamed[0]})."
         )
     if repeated:
-        done = "left out" if normalised else "added up"
-        notes.append(f"Repeated genes: {count_text(repeated, 'column', n)} {done}.")
+        columns = count_text(repeated, "column", n)
+        notes.append(
+            f"Left out {columns}: repeated genes."
+            if normalised
+            else f"Added the counts of {columns} to the first column of the same gene."
+        )
     return notes
 
 

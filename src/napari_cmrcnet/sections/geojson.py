@@ -80,9 +80,9 @@ def reading_geojson(path: str | os.PathLike[str], notes: list[str] | None = None
     if notes is not None:
         skipped = len(features) - len(regions)
         if skipped:
-            notes.append(f"Left out: {count_text(skipped, 'object', len(features))} without an area (points or lines).")
+            notes.append(f"Left out {count_text(skipped, 'object', len(features))}: no area (points or lines).")
         if repaired:
-            notes.append(f"Repaired: {count_text(repaired, 'outline')} with crossings.")
+            notes.append(f"Repaired {count_text(repaired, 'outline')} with crossings.")
     return with_names(regions)
 
 

@@ -137,7 +137,7 @@ def pool_spots(spots: AnnData, mpp: float, pool: Pool) -> AnnData:
     Returns
     -------
     AnnData
-        In the same convention, one row a spot that holds a cell or bin: summed counts; ``obs["n_cells"]`` or
+        In the same convention, one row per spot that holds a cell or bin: summed counts; ``obs["n_cells"]`` or
         ``obs["n_bins"]``, how many; ``obs["area_share"]``, what share of the spot's area they cover, where their areas
         are known; the place on the array; the spot's centre in pixels. A cell is of the spot that its centre is in.
 

@@ -213,7 +213,7 @@ def _check_spots_on_slide(spots: AnnData, slide: Slide) -> list[str]:
     height, width = slide.shape
     outside = int(len(xy) - on_slide(xy, slide).sum())
     said = (
-        f"{outside} of {len(xy)} spots of {path} lie outside {slide.path}, which has {width} × {height} pixels, "
+        f"{path} has {count_text(outside, 'spot', len(xy))} outside {slide.path}, which has {width} × {height} pixels, "
         f"while the spots reach from ({xy[:, 0].min():.0f}, {xy[:, 1].min():.0f}) to "
         f"({xy[:, 0].max():.0f}, {xy[:, 1].max():.0f})"
     )

@@ -145,7 +145,10 @@ def _check_positions(path: Path, spots: AnnData) -> None:
     if spots.n_obs == 0:
         raise UserError(f"{path} holds no spots.")
     if missing := int((~np.isfinite(xy)).any(axis=1).sum()):
-        raise UserError(f"{path}: {missing} of {len(xy)} spots have no finite position in obsm['spatial'].")
+        raise UserError(
+            f"{path}: {count_text(missing, 'spot', len(xy))} without a finite position in obsm['spatial']; give each "
+            "spot a position, or remove it."
+        )
     spots.obsm["spatial"] = xy
 
 
@@ -171,11 +174,11 @@ def _in_tissue(spots: AnnData, origin: Origin, notes: list[str]) -> AnnData:
         return spots
     if not origin.trust_in_tissue:
         notes.append(
-            f"Kept: {count_text(outside, 'spot', len(inside))} marked as outside the tissue, because {origin.source} "
-            "marks them unreliably."
+            f"Kept all spots, although {origin.source} marks {count_text(outside, 'spot', len(inside))} as outside the "
+            "tissue: its marks are unreliable."
         )
         return spots
-    notes.append(f"Dropped: {count_text(outside, 'spot', len(inside))} outside the tissue.")
+    notes.append(f"Dropped {count_text(outside, 'spot', len(inside))}: outside the tissue.")
     return spots[inside].copy()
 
 
@@ -189,7 +192,7 @@ def _make_spot_names_unique(spots: AnnData) -> list[str]:
     if not (repeated := int(spots.obs_names.duplicated().sum())):
         return []
     spots.obs_names_make_unique()
-    return [f"Made unique by a suffix: {count_text(repeated, 'repeated spot name')}."]
+    return [f"Made {count_text(repeated, 'repeated spot name')} unique by a suffix."]
 
 
 def _with_genes(path: Path, spots: AnnData, notes: list[str], normalised: bool) -> AnnData:
@@ -228,7 +231,7 @@ def with_enough_counts(spots: AnnData, min_umi: int) -> AnnData:
         )
     spots = spots[enough].copy()
     few = count_text(int((~enough).sum()), "spot", len(totals))
-    note = f"Dropped: {few} with fewer than {min_umi} counts."
+    note = f"Dropped {few}: fewer than {min_umi} counts."
     replace(about, min_umi=min_umi, notes=(*about.notes, note)).keep_in(spots)
     return spots
 

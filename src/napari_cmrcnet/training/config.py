@@ -145,7 +145,7 @@ class FitConfig:
             raise UserError(f"The validation share is {self.validation:g}; give a number between 0 and 1, such as 0.2.")
         if self.asked_with.weighted and self.model_config(n_genes=1).contrast != "clip":
             raise UserError(
-                "Neighbours are weighted by CLIP's loss, which this model is not trained with; weigh them equally "
+                "Neighbours are weighted by CLIP's loss, which this model is not trained with; weight them equally "
                 "(--no-weighted), or train with --set contrast=clip."
             )
 

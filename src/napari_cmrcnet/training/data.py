@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.expected import Over
 from napari_cmrcnet.retrieval.protocol import IMAGENET
 from napari_cmrcnet.sections.expression import expression_of
@@ -79,7 +80,9 @@ def split(sections: Sequence[Section], config: FitConfig) -> tuple[list[Part], l
     for parts, use in ((training, "train"), (validation, "validate")):
         spots = sum(len(part.rows) for part in parts)
         if spots < LEAST_SPOTS and (parts or use == "train"):
-            raise UserError(f"{spots} spots are left to {use} on; at least {LEAST_SPOTS} are needed, preferably 1,000.")
+            raise UserError(
+                f"{count_text(spots, 'spot')} left to {use} on; at least {LEAST_SPOTS} are needed, preferably 1,000."
+            )
     spots = sum(len(part.rows) for part in training)
     if spots < (count := processes()):
         raise UserError(f"{spots} spots cannot be shared by {count} processes; start fewer.")

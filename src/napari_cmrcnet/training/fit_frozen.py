@@ -10,6 +10,7 @@ from scipy import sparse
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.model.cmrcnet import FrozenCMRCNet
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import Pretrained, fetched, with_weights
@@ -61,7 +62,9 @@ def fit_frozen(sections: Sequence[Section], config: FitConfig, run: RunFolder, r
     """
     count = sum(len(section.spots) for section in sections)
     if count < LEAST_SPOTS:
-        raise UserError(f"{count} spots are left to train on; at least {LEAST_SPOTS} are needed, preferably 1,000.")
+        raise UserError(
+            f"{count_text(count, 'spot')} left to train on; at least {LEAST_SPOTS} are needed, preferably 1,000."
+        )
     encoder = yield from _encoder(config)
     patch = fields_of(encoder.encoder)[0]
     variable = highly_variable_genes(sections)

@@ -101,6 +101,6 @@ class State:
 
 
 def write_log(path: str | os.PathLike[str], history: Sequence[Epoch]) -> None:
-    """Write the log as CSV, a row an epoch. It is small, so it is written again each epoch and is never torn."""
+    """Write the log as CSV, one row per epoch. It is small, so it is written again each epoch and is never torn."""
     rows = [[f"{value:.6g}" if isinstance(value, float) else value for value in astuple(epoch)] for epoch in history]
     write_content(path, csv_text([[column.name for column in fields(Epoch)], *rows]))

@@ -7,6 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QTabWidget, QWidget
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.shown import Shown, panel_genes
 from napari_cmrcnet.retrieval.evidence import Evidence, evidence, open_thumbnails, patch_of
 from napari_cmrcnet.viewer.session import Session
@@ -126,7 +127,7 @@ class EvidencePanel(DockPanel):
         prediction, shown = self.session.prediction, self.session.shown
         assert prediction is not None
         assert shown is not None
-        gene = shown.name if shown.kind == "gene" else f"mean of {len(found.genes)} genes"
+        gene = shown.name if shown.kind == "gene" else f"mean of {count_text(len(found.genes), 'gene')}"
         self.header.setText(header_words(prediction, shown, found))
         patch = self._own_patch(prediction, found.spot)
         self.own.setVisible(patch is not None)
@@ -212,8 +213,9 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
     ]
     if shown.kind == "panel":
         lines.append(
-            f"Below: the mean log-normalised expression of its {len(found.genes)} genes, {found.value:.2f} over {k} "
-            f"training spots{' (weighted)' if found.weighted else ''}, standard deviation {found.spread:.2f}"
+            f"Below: the mean log-normalised expression of its {count_text(len(found.genes), 'gene')}, "
+            f"{found.value:.2f} over {k} training spots{' (weighted)' if found.weighted else ''}, standard deviation "
+            f"{found.spread:.2f}"
         )
     else:
         mean = "Weighted mean" if found.weighted else "Mean"

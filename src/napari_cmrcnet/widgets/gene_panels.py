@@ -91,8 +91,8 @@ class PanelRow(QWidget):
         genes.set_panel(panel)
         missing = [gene for gene in panel.genes if genes.names.column(gene) is None]
         self.show_score.setEnabled(len(missing) < len(panel.genes))
-        here = f"{len(panel.genes) - len(missing)} of its {len(panel.genes)} genes are here"
-        found = f"{here}; missing: {', '.join(missing)}." if missing else "All its genes are here."
+        lacks = f"Missing: {', '.join(missing)} ({count_text(len(missing), 'gene', len(panel.genes))})."
+        found = lacks if missing else "All its genes are here."
         self.choice.setToolTip(
             " ".join([f"{panel.name}: {', '.join(panel.genes)}.", found, *genes.names.taken_for(panel)])
         )

@@ -14,6 +14,7 @@ from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.benchmark.methods.regression import train
 from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.expression import expression_of
 from napari_cmrcnet.sections.nearby_spots import compact_blocks
 from napari_cmrcnet.sections.pixel_size import spots_lattice
@@ -107,8 +108,8 @@ class SlideMethod(ABC):
             slide = yield from _slide_spots(section, task.patch)
             if beyond := int((slide.positions >= positions).any(axis=1).sum()):
                 notes.append(
-                    f"{beyond} spots of {section.name} lie beyond the array positions of the training sections; "
-                    f"{self.title} used the last known positions for them."
+                    f"{section.name} has {count_text(beyond, 'spot')} beyond the array positions of the training "
+                    f"sections; {self.title} used the last known positions there."
                 )
             parts = self.parts_of(section)
             predicted = np.empty((len(section.spots), len(task.genes)), np.float32)

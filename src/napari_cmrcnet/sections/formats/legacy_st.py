@@ -83,9 +83,9 @@ def read_legacy_st(path: Path) -> tuple[AnnData, Origin]:
         )
     notes = []
     if dropped := int((~found).sum()):
-        notes.append(f"Dropped: {count_text(dropped, 'spot', len(counts))} not selected in {selection_path.name}.")
+        notes.append(f"Dropped {count_text(dropped, 'spot', len(counts))}: not selected in {selection_path.name}.")
     if missing := len(selection) - int(found.sum()):
-        notes.append(f"Left out: {count_text(missing, 'spot')} of {selection_path.name} without counts.")
+        notes.append(f"Left out {count_text(missing, 'spot')} of {selection_path.name}: no counts.")
     counts, selection = counts[found], selection.loc[places[found]]
     array = {name: selection[axis].round().astype(int).to_numpy() for name, axis in _ARRAY.items()}
     obs = pd.DataFrame({"in_tissue": True, **array}, index=counts.index)

@@ -50,7 +50,7 @@ def read_spaceranger(path: Path, library: str = "") -> tuple[AnnData, Origin]:
             f"position (first: {counts.obs_names[unknown][0]}); take both from the same run."
         )
     if unknown.any():
-        notes.append(f"Dropped: {count_text(int(unknown.sum()), 'cell', len(unknown))} without an outline.")
+        notes.append(f"Dropped {count_text(int(unknown.sum()), 'cell', len(unknown))}: no outline.")
         counts = counts[~unknown].copy()
     spots = _spots(counts, positions.loc[counts.obs_names], scalefactors)
     return spots, _origin(path, output, attributes, scalefactors, library, notes)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, readable
 from napari_cmrcnet.common.parquet import read_columns
-from napari_cmrcnet.common.text import parse_json, read_text
+from napari_cmrcnet.common.text import count_text, parse_json, read_text
 from napari_cmrcnet.common.xenium_files import Bundle, find_bundle
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, refuse_repeated, size_in
 from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
@@ -48,8 +48,9 @@ def read_xenium(path: Path) -> tuple[AnnData, Origin]:
     unknown = ~counts.obs_names.isin(cells.index)
     if unknown.any():
         raise UserError(
-            f"{bundle.matrix} and {bundle.cells} do not match: {unknown.sum()} of {len(unknown)} cells have no "
-            f"position (first: {counts.obs_names[unknown][0]}); take both from the same run."
+            f"{bundle.matrix} and {bundle.cells} do not match: no position for "
+            f"{count_text(int(unknown.sum()), 'cell', len(unknown))} (first: {counts.obs_names[unknown][0]}); take "
+            "both from the same run."
         )
     mpp = pixel_um * float(np.sqrt(abs(np.linalg.det(to_morphology[:2, :2]))))
     spots = _spots(counts, cells.loc[counts.obs_names], pixel_um, mpp, to_morphology)
