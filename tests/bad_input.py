@@ -222,7 +222,7 @@ CASES: dict[str, Case] = {
         {"mpp": 0},
     ),
     "impossible pixel size": Case(same_input, "The given pixel size is 9 µm", "pixel size", {"mpp": 9}),
-    "k above the bank": Case(same_input, r"k is 100000, but .* has \d+ spots", "k", {"k": 100_000}),
+    "k above the bank": Case(same_input, r"k is 100000, but .* has [\d,]+ spots", "k", {"k": 100_000}),
     "changed model": Case(checkpoint_with(changed_byte("model.safetensors")), r"model\.safetensors was changed"),
     "changed bank": Case(checkpoint_with(changed_value), r"bank\.h5ad was changed"),
     "no card": Case(
