@@ -474,7 +474,7 @@ def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
     assert ("Predicted depth", "HEG") in rows
     report = (found.out / "report.md").read_text("utf-8")
     assert "scored at 34 of 36 spots" in report
-    assert "markers: 2 of the sections' genes were found at fewer than 10 spots and have no score." in report
+    assert "markers: no score for 2 genes of the sections, found at under 10 spots." in report
     with pytest.raises(UserError, match="score_min_umi was not given, now 0"):
         finish(benchmark(given, replace(asked, score_min_umi=0), tmp_path / "out"))
     sheet = tmp_path / "sections.csv"
@@ -486,7 +486,7 @@ def test_near_empty_spots_and_rare_genes_have_no_say_in_scores(
     assert main(every) == 0
     assert output_of(tmp_path / "every", "S0", "ceiling").counted.all()
     assert main(["benchmark", str(sheet), *options, "--out", str(tmp_path / "none"), "--score-min-umi", "9999"]) == 1
-    assert "0 of 36 spots of section S0 have enough counts to be scored (most: " in capsys.readouterr().err
+    assert "Section S0 has 0 of 36 spots with enough counts to be scored (most: " in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

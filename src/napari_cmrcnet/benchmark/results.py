@@ -115,8 +115,8 @@ def spots_that_count(section: Section, min_umi: int | None = None) -> tuple[NDAr
     counted = scored_spots(totals, total_genes(section.spots), min_umi)
     if counted.sum() < 3:
         raise UserError(
-            f"{int(counted.sum())} of {len(counted)} spots of section {section.name} have enough counts to be scored "
-            f"(most: {totals.max(initial=0):g}); lower --score-min-umi or leave the section out."
+            f"Section {section.name} has {int(counted.sum())} of {len(counted)} spots with enough counts to be scored "
+            f"(most: {totals.max(initial=0):g}), too few; lower --score-min-umi or leave the section out."
         )
     return counted, totals
 

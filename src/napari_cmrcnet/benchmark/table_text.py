@@ -4,7 +4,7 @@ from math import isnan
 from typing import Any
 
 from napari_cmrcnet.benchmark.tables import Table
-from napari_cmrcnet.common.text import markdown_table, markdown_text
+from napari_cmrcnet.common.text import count_text, markdown_table, markdown_text
 from napari_cmrcnet.sections.score_filter import MIN_SPOTS
 
 
@@ -18,7 +18,7 @@ def markdown(table: Table) -> str:
     best = lines[lines["method"].isin(table.rivals)].groupby("set")["mean"].max()
     rows = table.rows(lambda line: _cell(line, line.mean == best.get(line.set)))
     rare = [
-        f"{name}: {number} of the sections' genes were found at fewer than {MIN_SPOTS} spots and have no score."
+        f"{name}: no score for {count_text(int(number), 'gene')} of the sections, found at under {MIN_SPOTS} spots."
         for name, number in lines.groupby("set", sort=False)["too_rare"].first().items()
         if number
     ]
