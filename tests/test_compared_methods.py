@@ -156,7 +156,7 @@ def test_a_method_says_when_its_encoder_was_not_pretrained(sections: tuple[Secti
 
     for name in ("stnet", "bleep"):
         (note,) = fitted(name, sections[:1], LEARNED[name] | {"epochs": 1}).notes
-        assert "trained from scratch: its test_resnet starts from ImageNet" in note
+        assert "trained from scratch; as published, its test_resnet starts from ImageNet" in note
     (note,) = fitted("eggn", sections[:1], LEARNED["eggn"] | {"epochs": 1}).notes
     assert "colour and texture features instead of those of a pretrained ResNet-18" in note
     torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "weights.pth")

@@ -88,7 +88,7 @@ def test_sources_that_disagree_by_more_than_five_percent_are_named():
     assert pixel_size(spots(), slide(0.52)).disagreements == ()
     (said,) = pixel_size(spots(), slide(1.0)).disagreements
     assert "0.5 µm" in said
-    assert "1 µm by the slide's Aperio tag" in said
+    assert "1 µm according to the slide's Aperio tag" in said
     assert len(pixel_size(spots(stated=0.7), slide(1.0), 0.25).disagreements) == 3
 
 
