@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 VALUES, CORRELATION = "Box plot of the values", "Box plot of the PCC"
 _KINDS = "Table (*.csv);;PNG picture (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
-_WIDEST = 190  # pixels of a column of names: numbers are to be seen beside them
+_WIDEST, _NARROWEST = 190, 88  # pixels of a column of names
+_SEEN = 7  # columns without scrolling: names, and numbers up to the shares above the threshold
 _TITLES = {
     "row": ("Section", "Click a row to open its case. A patient's row is the mean over the patient's sections.", ""),
     "class": ("Class", "The class of spots, or of regions.", ""),
@@ -198,11 +199,14 @@ class CohortPanel(DockPanel):
     def _fit_columns(self) -> None:
         """Fit columns to their texts: Qt would leave room for the arrow of sorting in each, and for any name."""
         advance = self.view.fontMetrics().horizontalAdvance
+        widths = []
         for column in range(self.model.columnCount()):
             title = str(self.model.headerData(column, Qt.Orientation.Horizontal))
             cells = [str(self.model.index(row, column).data()) for row in range(self.model.rowCount())]
-            width = max(map(advance, [*title.split("\n"), *cells])) + 8
-            self.view.setColumnWidth(column, min(width, _WIDEST))
+            widths.append(min(max(map(advance, [*title.split("\n"), *cells])) + 8, _WIDEST))
+        left = self.view.viewport().width() - sum(widths[1:_SEEN])
+        for column, width in enumerate(widths):
+            self.view.setColumnWidth(column, width if column else min(width, max(left, _NARROWEST)))
 
     def _rows(self) -> "pd.DataFrame | None":
         """Return the rows of the classes that are chosen, without columns that nothing is known in."""
