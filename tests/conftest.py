@@ -285,8 +285,9 @@ def expecting_checkpoint(untrained_checkpoint: "Checkpoint", tmp_path: Path) -> 
 def cluster() -> "Iterator[str]":
     """A dask scheduler and a worker in this process."""
     distributed = pytest.importorskip("distributed")
+    # Any free port: with no address given, dask takes 8787, which the cluster of another test may have.
     with distributed.LocalCluster(
-        1, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=None
+        1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0", memory_limit=None
     ) as local:
         yield local.scheduler_address
 
