@@ -96,7 +96,7 @@ def readable(
 
 
 def undamaged(path: str | os.PathLike[str], *errors: type[Exception]) -> AbstractContextManager[None]:
-    """Refuse a file of whose content the block can make nothing, as `readable` does; by any error if none is named."""
+    """Refuse a file whose content the block cannot read, as `readable` does; on any error if none is named."""
     return readable(path, "is damaged or cut short", "copy or download it again", errors or (Exception,))
 
 
