@@ -95,6 +95,7 @@ class GeneList:
     def __init__(self, case: "Case", scores: "Scores | None" = None) -> None:
         self.names, prediction = case.all_names, case.prediction
         self.names.prepare_search()
+        self._symbols = np.array(self.names.symbols, object)
         self._prediction, self._trusts = prediction, dict[int, Trust]()
         n = len(self.names.symbols)
         self.any_predicted = prediction is not None
@@ -139,7 +140,8 @@ class GeneList:
     @property
     def listed(self) -> list[str]:
         """The symbols of the listed genes in their order."""
-        return [self.names.symbols[column] for column in self.rows.tolist()]
+        symbols: list[str] = self._symbols[self.rows].tolist()
+        return symbols
 
     @property
     def n_correlated(self) -> int:
@@ -155,7 +157,7 @@ class GeneList:
     @property
     def ticked_symbols(self) -> tuple[str, ...]:
         """The ticked genes."""
-        return tuple(self.names.symbols[column] for column in np.flatnonzero(self.ticked))
+        return tuple(self._symbols[self.ticked])
 
     def set_scores(self, scores: "Scores") -> None:
         """Take correlations, intervals and sets."""

@@ -134,8 +134,8 @@ class GeneModel(QAbstractTableModel):
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
         """Return what can be done with a cell; a screen reader says of what can be ticked that it is not."""
-        ticked = Qt.ItemFlag.ItemIsUserCheckable if index.column() == Column.TICKED else Qt.ItemFlag.NoItemFlags
-        return super().flags(index) | ticked
+        flags = super().flags(index)
+        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == Column.TICKED else flags
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what a cell shows."""

@@ -16,15 +16,22 @@ _USUAL = {
     Column.SETS: "EVM",
 }  # text of the usual width, where it is not that of the title
 _PADDING = 8
-# napari's own boxes cannot be seen in its dark theme; this grey is seen on both.
-_BOXES = "QTableView::indicator {border: 1px solid #888; border-radius: 2px; width: 10px; height: 10px}"
-_TICKED = "QTableView::indicator:checked {background: #4a6cd4; image: url(theme_dark:/check.svg)}"
 
 _SELDOM = (Column.PARTIAL_PCC, Column.SPEARMAN, Column.SPOTS_FOUND)  # hidden until they are asked for
 
 
 def _key(column: Column) -> str:
     return f"genes/{column.name.lower()}"
+
+
+class _Tick(QStyledItemDelegate):
+    """Writes a tick box as text: it has the colour of the text; napari's own cannot be seen in its dark theme."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
+        """Put the sign of a box in place of the box."""
+        super().initStyleOption(option, index)
+        option.features &= ~QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
+        option.text = "☑" if option.checkState == Qt.CheckState.Checked else "☐"
 
 
 class _Reason(QStyledItemDelegate):
@@ -72,8 +79,8 @@ class GeneTable(QTableView):
         super().__init__()
         self.setModel(model)
         self.genes = model
-        self.setStyleSheet(_BOXES + _TICKED)
         self.clicked.connect(self._on_click)
+        self.setItemDelegateForColumn(Column.TICKED, _Tick(self))
         self.setItemDelegateForColumn(Column.INTERVAL, _Reason(self))
         self.setItemDelegateForColumn(Column.SETS, _Sets(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
