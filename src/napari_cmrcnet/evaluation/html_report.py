@@ -256,13 +256,7 @@ def _region_table(prediction: "Prediction", regions: "Sequence[Region]", shown: 
     if not regions:
         return
     columns = ["region", "class", "spots", "predicted", "measured", "pcc", "note"]
-    rows = region_table(
-        groups(prediction.xy, regions),
-        shown.predicted,
-        shown.measured,
-        prediction.counted_spots(),
-        gene=shown.kind == "gene",
-    )[columns]
+    rows = region_table(groups(prediction.xy, regions), shown)[columns]
     yield Heading(f"{shown.name} in regions")
     header = ["region", "class", "spots", "mean predicted", "mean measured", "PCC", "note"]
     yield Table(header, rows.to_numpy(object).tolist())

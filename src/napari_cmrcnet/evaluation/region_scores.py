@@ -1,6 +1,6 @@
 """Regions of a section and classes of its spots, and predicted against measured expression in them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,7 @@ from napari_cmrcnet.sections.regions import Region
 from napari_cmrcnet.sections.score_filter import NOT_PREDICTED, one_pcc
 
 if TYPE_CHECKING:
+    from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.classes import Classes
 
@@ -59,25 +60,18 @@ def groups(xy: npt.ArrayLike, regions: Sequence[Region], classes: "Classes | Non
         Of the spots themselves, such as clusters.
     """
     centres = np.asarray(xy, np.float64).reshape(-1, 2)
-    inside = np.zeros((len(regions), len(centres)), bool)
-    for row, region in zip(inside, regions, strict=True):
-        row[:] = region.contains(centres)
-    return tuple(_groups(inside, regions, classes))
-
-
-def _groups(inside: npt.NDArray[np.bool_], regions: Sequence[Region], of_spots: "Classes | None") -> Iterator[Group]:
-    classes = [region.classification for region in regions]
-    for region, spots in zip(regions, inside, strict=True):
-        yield Group("region", region.name, region.classification, spots)
-    for name in dict.fromkeys(filter(None, classes)):
-        members = [each == name for each in classes]
-        yield Group("class", name, name, np.any(inside[members], axis=0))
-    for code, name in enumerate(of_spots.names if of_spots is not None else ()):
-        assert of_spots is not None
-        yield Group("of spots", name, of_spots.column, of_spots.codes == code)
-    yield Group("all", "all spots", "", np.ones(inside.shape[1], bool))
+    inside = np.array([region.contains(centres) for region in regions], bool).reshape(len(regions), len(centres))
+    found = [Group("region", one.name, one.classification, spots) for one, spots in zip(regions, inside, strict=True)]
+    for name in dict.fromkeys(one.classification for one in regions if one.classification):
+        members = [one.classification == name for one in regions]
+        found.append(Group("class", name, name, np.any(inside[members], axis=0)))
+    if classes is not None:
+        codes = classes.codes
+        found += [Group("of spots", name, classes.column, codes == code) for code, name in enumerate(classes.names)]
+    found.append(Group("all", "all spots", "", np.ones(len(centres), bool)))
     if regions:
-        yield Group("outside", "outside all regions", "", ~np.any(inside, axis=0))
+        found.append(Group("outside", "outside all regions", "", ~np.any(inside, axis=0)))
+    return tuple(found)
 
 
 def annotations(case: "Case", regions: Sequence[Region]) -> dict[str, dict[str, npt.NDArray[np.bool_]]]:
@@ -97,26 +91,16 @@ def annotations(case: "Case", regions: Sequence[Region]) -> dict[str, dict[str, 
     return found
 
 
-def region_table(
-    groups: Sequence[Group],
-    predicted: npt.ArrayLike | None,
-    measured: npt.ArrayLike | None,
-    counted: npt.NDArray[np.bool_] | None = None,
-    *,
-    gene: bool = True,
-) -> pd.DataFrame:
+def region_table(groups: Sequence[Group], shown: "Shown | None") -> pd.DataFrame:
     """Score a gene, or the score of a panel, in each group.
 
     Parameters
     ----------
     groups : sequence of Group
         From `groups`.
-    predicted, measured : (n,) or None
-        One value per spot; None where it is not predicted, or was not measured.
-    counted : bool (n,), optional
-        The spots that count in correlations, see `Case.counted_spots`; all if not given. So are means.
-    gene : bool
-        Whether it is a gene, which must be found at enough spots of a group to have a correlation there.
+    shown : Shown or None
+        What is scored, over the spots that count; a gene must be found at enough spots of a group to have a
+        correlation there. Without it, the table has no row.
 
     Returns
     -------
@@ -125,23 +109,23 @@ def region_table(
         ``predicted`` and ``measured``, their means; ``pcc``, NaN where it is undefined; ``undefined``, why, or "";
         ``few``, whether there are too few spots for it to say much; ``note``, what is to be known of it.
     """
-    guess, truth = (None if values is None else np.asarray(values, np.float64) for values in (predicted, measured))
-    rows = []
-    for group in groups:
-        scored = group.spots if counted is None else group.spots & counted
-        found = (values[scored] if values is not None else np.empty(0) for values in (guess, truth))
-        means = [float(values.mean()) if values.size else float("nan") for values in found]
-        pcc, why = one_pcc(truth, guess, scored, gene=gene)
-        n, n_scored = int(group.spots.sum()), int(scored.sum())
-        few = n_scored < FEW and why != NOT_PREDICTED
-        said = [
-            why or (f"fewer than {FEW} spots" if few else ""),
-            f"{count_text(n - n_scored, 'spot', n)} not scored" if n_scored < n else "",
-        ]
-        names = group.kind, group.name, group.classification
-        rows.append((*names, n, n_scored, *means, pcc, why, few, "; ".join(filter(None, said))))
     columns = ["kind", "region", "class", "spots", "scored", "predicted", "measured", "pcc", "undefined", "few", "note"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame([] if shown is None else [_row(group, shown) for group in groups], columns=columns)
+
+
+def _row(group: Group, shown: "Shown") -> tuple[object, ...]:
+    scored = group.spots if shown.counted is None else group.spots & shown.counted
+    here = {kind: np.asarray(values[scored], np.float64) for kind, values in shown.maps.items()}
+    means = [here[kind].mean() if kind in here and scored.any() else np.nan for kind in ("predicted", "measured")]
+    pcc, why = one_pcc(shown.measured, shown.predicted, scored, gene=shown.kind == "gene")
+    n, n_scored = int(group.spots.sum()), int(scored.sum())
+    few = n_scored < FEW and why != NOT_PREDICTED
+    said = [
+        why or (f"fewer than {FEW} spots" if few else ""),
+        f"{count_text(n - n_scored, 'spot', n)} not scored" if n_scored < n else "",
+    ]
+    names = group.kind, group.name, group.classification
+    return (*names, n, n_scored, *means, pcc, why, few, "; ".join(filter(None, said)))
 
 
 def table_text(scores: pd.DataFrame, section: str, gene: str, delimiter: str = ",") -> str:

@@ -71,7 +71,7 @@ class RegionModel(FrameModel):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(TITLES, parent)
         self._colours: dict[Key, RGB] = {}
-        self.show_scores(region_table((), None, None))
+        self.show_scores(region_table((), None))
 
     def show_scores(
         self, scores: "pd.DataFrame", regions: "Sequence[Region]" = (), of_spots: "Classes | None" = None

@@ -124,12 +124,8 @@ class RegionsPanel(DockPanel):
     def _refresh(self) -> None:
         shown, regions = self.session.shown, self.session.regions
         here = bool(self._groups) and shown is not None
-        scores = region_table((), None, None)
-        if here and shown is not None:
-            of_gene, values = shown.kind == "gene", (shown.predicted, shown.measured, shown.counted)
-            scores = region_table(self._groups, *values, gene=of_gene)
         keys = {self.model.key(row) for row in self._rows()}
-        self.model.show_scores(scores, regions, self.session.classes)
+        self.model.show_scores(region_table(self._groups, shown), regions, self.session.classes)
         self._select_rows(keys)
         show_predicted(self.table, shown is not None and shown.predicted is not None)
         self._show_texts()
