@@ -104,17 +104,20 @@ def write_html_report(
         scores = yield from interval_job(prediction, scores, genes=listed)
     if shown is None:
         shown = gene_shown(prediction, most_trusted(prediction, next(iter(sets.values()))), scores)
-    parts = [*_head(prediction, scores), *_scores(scores, section_of(prediction)), Heading("Maps")]
+    parts = list(_head(prediction, scores))
+    if scores is not None:
+        parts += [*score_parts([scores]), *section_parts(scores)]
+        parts.append(drawn(set_boxplot({section_of(prediction): scores.table}), "Box plots of PCC by gene set"))
+    parts.append(Heading("Maps"))
     yield Progress("Reading the slide", 0, 0)
     ground = ground_of(prediction, slide)
     drawing = Progress("Drawing maps", 0, 0)
     parts.append((yield from in_thread(partial(_map, ground, shown), drawing)))
     for name, genes in sets.items():
         parts.append((yield from in_thread(partial(small_maps, prediction, ground, name, genes), drawing)))
-    about_genes = [] if scores is None else (yield from _gene_plots(prediction, scores))
+    if scores is not None:
+        parts += [*_gene_table(scores, listed), *(yield from _gene_plots(prediction, scores))]
     parts += [
-        *_gene_table(scores, listed),
-        *about_genes,
         *_region_table(prediction, regions, shown),
         *_agreement_table(prediction, regions, shown),
         *confidence_parts(prediction),
@@ -167,13 +170,6 @@ def _head(prediction: "Prediction", scores: Scores | None) -> Iterator[Part]:
     yield from opening_parts(f"Predicted expression of {prediction.name}", warnings, " ".join(filter(None, said)))
 
 
-def _scores(scores: Scores | None, section: str) -> Iterator[Part]:
-    if scores is not None:
-        yield from score_parts([scores])
-        yield from section_parts(scores)
-        yield drawn(set_boxplot({section: scores.table}), "Box plots of PCC by gene set")
-
-
 def _listed(scores: Scores, mapped: Sequence[str]) -> list[str]:
     """Return the genes of the table, the best predicted first."""
     best = by_pcc(scores).index
@@ -182,9 +178,7 @@ def _listed(scores: Scores, mapped: Sequence[str]) -> list[str]:
     return [gene for gene in [*best, *scores.table.index.difference(best, sort=False)] if gene in wanted]
 
 
-def _gene_table(scores: Scores | None, listed: Sequence[str]) -> Iterator[Part]:
-    if scores is None:
-        return
+def _gene_table(scores: Scores, listed: Sequence[str]) -> Iterator[Part]:
     yield Heading("Genes")
     which = f"The {len(listed):,} genes of the sets, of the maps, and the {LISTED} best predicted"
     yield Text(f"{which}, of {len(scores.table):,}. Means are over the spots that count in the PCC. {TRUST_BY}")
