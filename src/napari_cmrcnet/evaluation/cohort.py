@@ -13,7 +13,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.localise import otsu
 from napari_cmrcnet.evaluation.region_scores import annotations
-from napari_cmrcnet.evaluation.shown import gene_shown, panel_score
+from napari_cmrcnet.evaluation.shown import Shown, gene_shown, panel_score
 from napari_cmrcnet.retrieval.project import ProjectCase, regions_of
 from napari_cmrcnet.sections.score_filter import one_pcc
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.sections.panels import Panel
 
-Float32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 KINDS = ("predicted", "measured")
@@ -42,18 +41,15 @@ class SectionValues:
         The spots that count in a correlation.
     classes : mapping of str to mapping of str to bool (n,)
         Classes of spots in its file, and its regions, see `annotations`.
-    values : mapping of str to mapping of str to float32 (n,)
-        By gene or panel, and by which of `KINDS`, as far as the section has them.
-    trust : mapping of str to str
-        How far the prediction of each gene can be trusted on the section, see `trust_of`; ``""`` where there is none.
+    shown : mapping of str to Shown
+        The genes and the panel that the section has, as they were asked for; a panel without its trust.
     """
 
     name: str
     patient: str
     counted: Bools
     classes: Mapping[str, Mapping[str, Bools]]
-    values: Mapping[str, Mapping[str, Float32]]
-    trust: Mapping[str, str]
+    shown: Mapping[str, Shown]
 
     @classmethod
     def of(
@@ -61,14 +57,11 @@ class SectionValues:
     ) -> "SectionValues":
         """Return those of a case, with the regions of a view, or of its own."""
         shown = {gene: gene_shown(case, gene, None) for gene in genes if case.names.column(gene) is not None}
-        values = {gene: shown[gene].maps if gene in shown else {} for gene in genes}
         if panel is not None:
-            values[panel.name] = {}
             with suppress(UserError):  # the section has none of its genes
-                values[panel.name] = panel_score(case, panel).maps
+                shown[panel.name] = panel_score(case, panel)
         classes = annotations(case, regions_of(case.view if view is None else view))
-        trust = {gene: one.trust.word for gene, one in shown.items()}
-        return cls(case.name, case.provenance.patient, case.counted_spots(), classes, values, trust)
+        return cls(case.name, case.provenance.patient, case.counted_spots(), classes, shown)
 
 
 def cohort_table(cases: "Sequence[Case]", genes: Sequence[str], panel: "Panel | None" = None) -> "pd.DataFrame":
@@ -84,18 +77,19 @@ def cohort_table(cases: "Sequence[Case]", genes: Sequence[str], panel: "Panel | 
         Whose score is looked at, too. Its z-scores are those within a section: sections differ in its spread, not
         in its mean.
     """
-    return table_of([SectionValues.of(case, genes, panel) for case in cases], "" if panel is None else panel.name)
+    names = [*genes, *([] if panel is None else [panel.name])]
+    return table_of([SectionValues.of(case, genes, panel) for case in cases], names)
 
 
-def table_of(sections: Sequence[SectionValues], panel: str = "") -> "pd.DataFrame":
+def table_of(sections: Sequence[SectionValues], names: Sequence[str]) -> "pd.DataFrame":
     """Return a row for each gene or panel, group, and class of spots.
 
     Parameters
     ----------
     sections : sequence of SectionValues
-        Of the same genes.
-    panel : str
-        Which of the names is a panel's, ``""`` if none.
+        What the table is of.
+    names : sequence of str
+        Which genes and panels, in the order of the table.
 
     Returns
     -------
@@ -110,10 +104,11 @@ def table_of(sections: Sequence[SectionValues], panel: str = "") -> "pd.DataFram
     import pandas as pd
 
     rows: list[dict[str, object]] = []
-    for name in dict.fromkeys(name for section in sections for name in section.values):
-        limits = {kind: _threshold(sections, name, kind) for kind in KINDS}
-        for section in sections:
-            rows += _rows(section, name, limits, name != panel) if section.values[name] else ()
+    for name in dict.fromkeys(names):
+        known = [section for section in sections if name in section.shown]
+        limits = {kind: _threshold(known, name, kind) for kind in KINDS}
+        for section in known:
+            rows += _rows(section, name, limits)
     table = pd.DataFrame(rows)
     return table if table.empty else pd.concat([table, _by_patient(table)], ignore_index=True)
 
@@ -180,15 +175,15 @@ def _read(entry: ProjectCase) -> "Case":
 
 def _threshold(sections: Sequence[SectionValues], name: str, kind: str) -> float:
     """Return Otsu's threshold over the spots that count of all sections."""
-    found = [one.values[name][kind][one.counted] for one in sections if kind in one.values[name]]
+    found = [one.shown[name].maps[kind][one.counted] for one in sections if kind in one.shown[name].maps]
     try:
         return otsu(np.concatenate(found)) if found else float("nan")
     except UserError:
         return float("nan")
 
 
-def _rows(section: SectionValues, name: str, limits: Mapping[str, float], is_gene: bool) -> Iterator[dict[str, object]]:
-    values = section.values[name]
+def _rows(section: SectionValues, name: str, limits: Mapping[str, float]) -> Iterator[dict[str, object]]:
+    shown = section.shown[name]
     groups = [("", ALL, np.ones(len(section.counted), bool))]
     groups += [(source, of, spots) for source, classes in section.classes.items() for of, spots in classes.items()]
     for source, of, members in groups:
@@ -202,16 +197,16 @@ def _rows(section: SectionValues, name: str, limits: Mapping[str, float], is_gen
             "source": source,
             "class": of,
             "spots": int(spots.sum()),
-            "trust": section.trust.get(name, ""),
+            "trust": shown.trust.word,
         }
         for kind in KINDS:
-            here = values[kind][spots].astype(np.float64) if kind in values else np.empty(0)
+            here = shown.maps[kind][spots].astype(np.float64) if kind in shown.maps else np.empty(0)
             row[f"{kind}_mean"] = here.mean() if here.size else np.nan
             row[f"{kind}_sd"] = here.std(ddof=1) if here.size > 1 else np.nan
             known_share = here.size and np.isfinite(limits[kind])
             row[f"{kind}_share_above"] = (here > limits[kind]).mean() if known_share else np.nan
             row[f"{kind}_threshold"] = limits[kind]
-        row["pcc"], _ = one_pcc(values.get("measured"), values.get("predicted"), spots, gene=is_gene)
+        row["pcc"], _ = one_pcc(shown.measured, shown.predicted, spots, gene=shown.kind == "gene")
         row["pcc_sd"] = np.nan
         yield row
 

@@ -116,14 +116,16 @@ def value_groups(sections: Sequence[SectionValues], name: str, source: str) -> G
     """
     if not source:
         return {
-            _in_lines(one.name, one.patient): {kind: values[one.counted] for kind, values in one.values[name].items()}
+            _in_lines(one.name, one.patient): {
+                kind: values[one.counted] for kind, values in one.shown[name].maps.items()
+            }
             for one in sections
         }
     groups: dict[str, dict[str, list[float]]] = {}
     for section in sections:
         for of, members in section.classes.get(source, {}).items():
             if (spots := members & section.counted).any():
-                for kind, values in section.values[name].items():
+                for kind, values in section.shown[name].maps.items():
                     groups.setdefault(of, {}).setdefault(kind, []).append(float(np.mean(values[spots])))
     return groups
 

@@ -156,11 +156,11 @@ class CohortPanel(DockPanel):
 
     def _on_read(self, name: str, is_panel: bool, read: "Read") -> None:
         known, left_out = read
-        without = [f"{section.name} has no {name}." for section in known if not section.values[name]]
-        self.sections = tuple(section for section in known if section.values[name])
+        without = [f"{section.name} has no {name}." for section in known if name not in section.shown]
+        self.sections = tuple(section for section in known if name in section.shown)
         if not self.sections:
             raise UserError(" ".join([*left_out, *without]))
-        self.table = cohort.table_of(self.sections, name if is_panel else "")
+        self.table = cohort.table_of(self.sections, [name])
         self.name, self.unit = name, f"{PANEL_UNIT} within a section" if is_panel else UNIT
         sources = dict.fromkeys(source for section in self.sections for source in section.classes)
         fill_choice(
