@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
 from napari_cmrcnet.common.text import figure_gene
 from napari_cmrcnet.evaluation.figures import Ground, draw_maps
-from napari_cmrcnet.sections.score_filter import unscored
+from napari_cmrcnet.evaluation.shown import gene_shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,10 +90,7 @@ class Review:
         self, prediction: "Prediction", genes: Sequence[str], path: str | os.PathLike[str], seed: int = 0
     ) -> None:
         known = [prediction.genes[column] for column in prediction.names.known(genes)]
-        both = [gene for gene in known if gene in prediction.measured_set]
-        counted, measured = prediction.counted_spots(), prediction.measured(both)
-        pairs = (measured[counted], prediction.expression(both)[counted]) if both and measured is not None else ()
-        scored = [gene for gene, why in zip(both, unscored(*pairs), strict=True) if not why] if pairs else []
+        scored = [gene for gene in known if not np.isnan(gene_shown(prediction, gene, None).pcc)]
         if not scored:
             raise UserError(
                 f"None of these genes has a PCC in {prediction.name}, so there is nothing to review; choose genes that "
@@ -122,7 +119,9 @@ class Review:
         review = cls(prediction, [row["gene"] for row in rows], path, int(seed))
         answered = [row for row in rows if row["answer"]]
         try:
-            review.answers = [Answer(_kind(row["answer"]), int(row["plausible"]), row["note"]) for row in answered]
+            review.answers = [
+                Answer(KINDS[KINDS.index(row["answer"])], int(row["plausible"]), row["note"]) for row in answered
+            ]
         except ValueError as error:
             raise changed from error
         if review._rows() != [tuple(row[name] for name in COLUMNS) for row in rows]:
@@ -138,9 +137,7 @@ class Review:
         """Return the values of that map, float32 (n,); NaN at spots with too few counts, measured or predicted."""
         assert self.current is not None
         gene, kind = self.current
-        truth = self.prediction.measured([gene])
-        assert truth is not None
-        values = self.prediction.gene(gene) if kind == "predicted" else truth[:, 0]
+        values = gene_shown(self.prediction, gene, None).values(kind)
         return np.where(self.prediction.counted_spots(), values, np.nan).astype(np.float32)
 
     def answer(self, answer: Answer) -> None:
@@ -224,25 +221,15 @@ def draw_blinded(figure: "Figure", ground: Ground, values: NDArray[np.float32], 
 
 def _read(path: Path) -> list[dict[str, str]]:
     """Read the rows of a file of results."""
-    wrong = UserError(f"{path} does not hold the answers of a blinded review; choose the CSV file that a review wrote.")
-    try:
+    with readable(path, "does not hold the answers of a blinded review", "choose the CSV file that a review wrote"):
         if path.stat().st_size > _LARGEST:
-            raise wrong
+            raise ValueError("it is too large")
         reader = csv.DictReader(io.StringIO(path.read_text("utf-8")), strict=True)
         rows = list(reader)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}); choose another file.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise wrong from error
-    if tuple(reader.fieldnames or ()) != COLUMNS or not rows:
-        raise wrong
-    if any(None in row or None in row.values() for row in rows):
-        raise wrong
+        cells = [cell for row in rows for cell in (*row, *row.values())]  # None where a row is too short or too long
+        if tuple(reader.fieldnames or ()) != COLUMNS or not rows or None in cells:
+            raise ValueError("it has other columns")
     return rows
-
-
-def _kind(text: str) -> Kind:
-    return KINDS[KINDS.index(text)]  # ValueError for any other text
 
 
 def _checkpoint(prediction: "Prediction") -> str:
