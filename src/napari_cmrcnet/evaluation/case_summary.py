@@ -1,5 +1,6 @@
 """What a list of cases shows of one that is not open: a small picture of its slide, and the mean PCC of its markers."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,31 +26,18 @@ def summary_job(entry: "ProjectCase") -> Job[Summary]:
     A file that cannot be read has neither: why is said when the case is opened.
     """
     yield Progress(f"Looking at {entry.name}", 0, 0)
-    return _thumbnail(entry), entry.pcc if entry.pcc is not None else _marker_pcc(entry)
+    picture, pcc = None, entry.pcc
+    if entry.slide:
+        from napari_cmrcnet.slides.slide import open_slide
 
+        with suppress(UserError), open_slide(entry.slide) as slide:
+            picture = slide.thumbnail(PIXELS)
+    if pcc is None and entry.prediction and entry.measured:
+        from napari_cmrcnet.retrieval.prediction import Prediction
 
-def _thumbnail(entry: "ProjectCase") -> "npt.NDArray[np.uint8] | None":
-    from napari_cmrcnet.slides.slide import open_slide
-
-    try:
-        if entry.slide:
-            with open_slide(entry.slide) as slide:
-                return slide.thumbnail(PIXELS)
-    except UserError:
-        pass
-    return None
-
-
-def _marker_pcc(entry: "ProjectCase") -> float | None:
-    from napari_cmrcnet.retrieval.prediction import Prediction
-
-    if not entry.prediction or not entry.measured:
-        return None
-    try:
-        prediction = Prediction.load(Path(entry.prediction))
-        markers = prediction.panel.genes if prediction.panel is not None else ()
-        measured = [gene for gene in markers if gene in prediction.measured_set]
-        found = [gene_shown(prediction, gene, None).pcc for gene in measured]
-    except UserError:
-        return None
-    return float(np.nanmean(found)) if np.isfinite(found).any() else None
+        with suppress(UserError):
+            prediction = Prediction.load(Path(entry.prediction))
+            markers = prediction.panel.genes if prediction.panel is not None else ()
+            found = [gene_shown(prediction, gene, None).pcc for gene in markers if gene in prediction.measured_set]
+            pcc = float(np.nanmean(found)) if np.isfinite(found).any() else None
+    return picture, pcc
