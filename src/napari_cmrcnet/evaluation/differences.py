@@ -94,11 +94,7 @@ def _tested(block: npt.NDArray[np.float32], one: npt.NDArray[np.bool_]) -> npt.N
     found = np.full((block.shape[1], 5), np.nan)
     if not known.any():
         return found
-    names = np.flatnonzero(known).astype(str)
-    obs = pd.DataFrame(
-        {"group": pd.Categorical(np.where(one, "first", "second"))}, index=np.arange(len(one)).astype(str)
-    )
-    table = AnnData(block[:, known], obs=obs, var=pd.DataFrame(index=names))
+    table = AnnData(block[:, known], {"group": pd.Categorical(np.where(one, "first", "second"))})
     table.uns["log1p"] = {"base": None}
     with warnings.catch_warnings(), openmp_kept():
         warnings.simplefilter("ignore")  # genes that are the same at every spot
@@ -109,9 +105,8 @@ def _tested(block: npt.NDArray[np.float32], one: npt.NDArray[np.bool_]) -> npt.N
             reference="second",
             method="wilcoxon",
             tie_correct=True,
-            n_genes=len(names),
         )
-    ranked = scanpy.get.rank_genes_groups_df(table, "first").set_index("names").loc[names]
+    ranked = scanpy.get.rank_genes_groups_df(table, "first").set_index("names").loc[table.var_names]
     means = np.stack([block[group][:, known].mean(axis=0, dtype=np.float64) for group in (one, ~one)], axis=1)
     tests = ranked[["logfoldchanges", "scores", "pvals"]].to_numpy(np.float64)
     constant = block[:, known].max(axis=0) == block[:, known].min(axis=0)
