@@ -136,6 +136,7 @@ def test_a_panel_says_what_is_taken_for_what_and_what_is_not_there() -> None:
         "The checkpoint lacks 1 of 4 genes of the panel “mine”: cdh2; names similar to cdh2 are CDH1.",
     ]
     assert NAMES.with_these(panel) == Panel("mine", ("ERBB2", "CD80", "cdh2"), ("ERBB2",))
+    assert NAMES.with_these(Panel("mine", ("CD80",), ("HER2",))).down == ("ERBB2",)  # of a file that was changed
     with pytest.raises(UserError, match=r"lacks 1 gene of the panel “none”: cdh2; names similar to cdh2 are"):
         NAMES.check_panel(Panel("none", ("cdh2",)), "The checkpoint")
     assert NAMES.check_panel(None, "The checkpoint") == []

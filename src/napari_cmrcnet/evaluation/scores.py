@@ -1,6 +1,6 @@
 """The scores of one prediction: one row per gene, and the mean over HEG, HVG and the marker genes."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +143,7 @@ def pcc_job(
     """Score a prediction as `score_job`, without what `interval_job` adds, which is NaN in the table."""
     genes = scored_genes(prediction)
     panel = panel or prediction.panel
-    markers = _by_symbol(prediction, panel.genes) if panel else ()
+    markers = prediction.names.with_these(panel).genes if panel else ()
     scored = prediction.counted_spots(min_umi)
     least = least_counts(total_genes(prediction.spots), min_umi)
     if not scored.any():
@@ -187,13 +187,6 @@ def pcc_job(
 def _totals(prediction: "Prediction") -> NDArray[np.float64]:
     """Return the counts of each spot, NaN where the file has values that were normalised already."""
     return np.full(len(prediction), np.nan) if prediction.totals is None else prediction.totals
-
-
-def _by_symbol(prediction: "Prediction", genes: Sequence[str]) -> tuple[str, ...]:
-    """Return genes of a panel, each once, by the prediction's symbols; as they are where it has them not."""
-    columns = {gene: prediction.names.column(gene) for gene in genes}
-    known = (gene if column is None else prediction.genes[column] for gene, column in columns.items())
-    return tuple(dict.fromkeys(known))
 
 
 def interval_job(

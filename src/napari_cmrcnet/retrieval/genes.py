@@ -166,11 +166,10 @@ class GeneNames:
 
     def with_these(self, panel: "Panel") -> "Panel":
         """Return a panel with its genes as they are called here; those that are not here stay as they are."""
-        columns = {gene: self.column(gene) for gene in panel.genes}
+        columns = {gene: self.column(gene) for gene in (*panel.genes, *panel.down)}
         called = {gene: gene if column is None else self.symbols[column] for gene, column in columns.items()}
-        return replace(
-            panel, genes=tuple(dict.fromkeys(called.values())), down=tuple(called[gene] for gene in panel.down)
-        )
+        genes, down = (tuple(dict.fromkeys(called[gene] for gene in some)) for some in (panel.genes, panel.down))
+        return replace(panel, genes=genes, down=down)
 
     def places_in(self, other: "GeneNames") -> npt.NDArray[np.intp]:
         """Return the place of each gene in other names, -1 where it is not there, intp (genes,); see `match_genes`."""
