@@ -301,9 +301,9 @@ def test_unmeasured_and_foreign_sections_are_refused(rng: np.random.Generator) -
 
 def test_sections_are_averaged_with_a_narrower_interval(rng: np.random.Generator) -> None:
     scores = [score(FakePrediction(*many_genes(rng, n=30, g=8), section=str(i)), seed=i) for i in range(4)]
-    joined = combine([one.sets["HEG"] for one in scores], [one.replicates["HEG"] for one in scores])
+    joined = combine(scores, "HEG")
     assert joined.pcc == pytest.approx(np.mean([one.sets["HEG"].pcc for one in scores]))
     assert joined.n == 32
     widths = [one.sets["HEG"].high - one.sets["HEG"].low for one in scores]
     assert joined.high - joined.low < 0.8 * min(widths)
-    assert combine([one.sets["markers"] for one in scores], [one.replicates["markers"] for one in scores]).pcc is None
+    assert combine(scores, "markers").pcc is None

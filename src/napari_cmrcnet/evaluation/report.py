@@ -1,8 +1,8 @@
 """The report of one or several predictions: tables, a summary for people and one for programs, and pictures."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,32 @@ from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.metrics import dense
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.common.spreadsheet import write_frame
-from napari_cmrcnet.common.text import count_text
+from napari_cmrcnet.common.text import count_text, plain
 from napari_cmrcnet.evaluation.cohort import check_names, cohort_table
-from napari_cmrcnet.evaluation.document import markdown
+from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Text, markdown
 from napari_cmrcnet.evaluation.figures import gene_map
 from napari_cmrcnet.evaluation.gene_figure import ground_of
-from napari_cmrcnet.evaluation.headline import section_of
+from napari_cmrcnet.evaluation.headline import COVERS, section_of
 from napari_cmrcnet.evaluation.panel_figure import draw_panel
 from napari_cmrcnet.evaluation.picture_file import draw_picture, file_names
 from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import set_boxplot
 from napari_cmrcnet.evaluation.plots_spots import scatter
-from napari_cmrcnet.evaluation.report_parts import by_pcc, combined
+from napari_cmrcnet.evaluation.report_parts import (
+    TRUST_BY,
+    by_pcc,
+    gene_table,
+    opening_parts,
+    origin_parts,
+    score_parts,
+    section_parts,
+    structure,
+)
+from napari_cmrcnet.evaluation.resampling import LEVEL, RESAMPLES
 from napari_cmrcnet.evaluation.score_notes import score_notes
 from napari_cmrcnet.evaluation.scores import Scores, score_job
-from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore
+from napari_cmrcnet.evaluation.set_scores import SETS, Definition, SetScore, between, combine
 from napari_cmrcnet.evaluation.shown import gene_shown
-from napari_cmrcnet.evaluation.summary import summary, summary_parts
 from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.panels import Panel
@@ -113,7 +122,7 @@ def evaluate(
     with only_one(out):
         score = partial(score_job, panel=panel, seed=seed, sets=sets, min_umi=min_umi, nan_as_zero=nan_as_zero)
         scores = yield from in_turn(map(score, predictions))
-        of_all = {name: combined(scores, name) for name in SETS}
+        of_all = {name: combine(scores, name) for name in SETS}
         warnings = (*warnings_of(predictions), *score_notes(scores, sets))
         if nan_as_zero:
             warnings += ("Undefined PCC are counted as 0, as in published tables.",)
@@ -129,9 +138,10 @@ def evaluate(
             step = Progress("Drawing pictures", done, len(scores), "sections")
             files += yield from draw_section(prediction, scored, out, name, step)
         files += yield from draw_sets(predictions, scores, out, step)
-        text = markdown(summary_parts(predictions, scores, warnings, files, nan_as_zero))
-        files.append(write_content(out / "summary.md", text))
-        found = summary(scores, of_all, warnings, seed)
+        parts = _for_people(predictions, scores, warnings, nan_as_zero)
+        pictures = [Picture(path.name, path.stem) for path in files if path.suffix == ".png"]
+        files.append(write_content(out / "summary.md", markdown([*parts, Heading("Pictures"), *pictures])))
+        found = _for_programs(predictions, scores, of_all, warnings, seed)
         write_json(out / SUMMARY, found)
         yield Progress("Drawing pictures", len(scores), len(scores), "sections")
         return Report(out, of_all, tuple(scores), warnings, (*files, out / SUMMARY), found)
@@ -151,6 +161,68 @@ def _check(predictions: Sequence[Prediction], seed: int, min_umi: int | None) ->
                 "store the counts in layers['counts'], and predict again."
             )
     check_names([prediction.name for prediction in predictions])
+
+
+def _for_people(
+    predictions: Sequence[Prediction], scores: Sequence[Scores], warnings: Sequence[str], nan_as_zero: bool
+) -> Iterator[Part]:
+    """Yield what ``summary.md`` says, but for the pictures."""
+    names = ", ".join(scored.section for scored in scores)
+    yield from opening_parts(f"Predicted against measured expression: {names}", warnings)
+    yield from score_parts(scores, nan_as_zero)
+    for prediction, scored in zip(predictions, scores, strict=True):
+        yield Heading(scored.section)
+        yield from section_parts(scored)
+        markers = scored.table.loc[list(scored.markers)]
+        for heading, rows in (("Best predicted", by_pcc(scored)[:10]), ("Markers", markers)):
+            if len(rows):
+                yield Text(f"{heading}:")
+                yield gene_table(rows)
+        yield Text(TRUST_BY)
+        yield from origin_parts(prediction)
+
+
+def _for_programs(
+    predictions: Sequence[Prediction],
+    scores: Sequence[Scores],
+    sets: Mapping[str, SetScore],
+    warnings: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Return what ``summary.json`` holds."""
+    return {
+        **{name: asdict(sets[name]) for name in SETS},
+        "between_sections": {name: between([scored.sets[name] for scored in scores]) for name in SETS},
+        "spots": sum(len(scored.scored) for scored in scores),
+        "spots_scored": sum(scored.spots for scored in scores),
+        "interval": {
+            "level": LEVEL,
+            "over": "blocks of neighbouring spots",
+            "covers": COVERS,
+            "resamples": RESAMPLES,
+            "seed": seed,
+        },
+        "warnings": list(warnings),
+        "sections": list(map(_of_section, predictions, scores)),
+    }
+
+
+def _of_section(prediction: Prediction, scored: Scores) -> dict[str, Any]:
+    return {
+        "section": scored.section,
+        **{name: asdict(scored.sets[name]) for name in SETS},
+        "sets": scored.definition,
+        "spots": len(scored.scored),
+        "spots_scored": scored.spots,
+        "min_umi_scored": scored.min_umi,
+        "depth": plain(asdict(scored.depth)),
+        "morans_i_of_hvg": structure(scored),
+        "genes": len(scored.table),
+        "genes_scored": int(scored.table.pcc.notna().sum()),
+        "panel": scored.panel,
+        "missing_markers": list(scored.missing_markers),
+        "provenance": plain(asdict(prediction.provenance)),
+    }
 
 
 def draw_section(prediction: Prediction, scored: Scores, out: Path, name: str, progress: Progress) -> Job[list[Path]]:

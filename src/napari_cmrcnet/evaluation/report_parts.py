@@ -49,7 +49,7 @@ def score_parts(scores: Sequence[Scores], nan_as_zero: bool = False) -> Iterator
         rows += [[one.section, spots, len(one.table), *set_row(name, one.sets[name])] for name in SETS]
     if len(scores) > 1:
         total = f"{sum(one.spots for one in scores):,}"
-        rows += [["mean of all", total, None, *set_row(name, combined(scores, name))] for name in SETS]
+        rows += [["mean of all", total, None, *set_row(name, combine(scores, name))] for name in SETS]
     yield Heading("Scores by gene set")
     header = ["section", "spots", "genes", "set", "mean PCC", "95 % interval", "partial PCC", "Spearman"]
     yield Table([*header, "genes counted", "no score"], rows)
@@ -70,11 +70,6 @@ def score_parts(scores: Sequence[Scores], nan_as_zero: bool = False) -> Iterator
             ["set", "sections", "standard deviation", "lowest", "highest"],
             [[name, *(found[of] for of in ("sections", "sd", "low", "high"))] for name, found in spread],
         )
-
-
-def combined(scores: Sequence[Scores], name: str) -> SetScore:
-    """Return the scores of a set over all sections."""
-    return combine([one.sets[name] for one in scores], [one.replicates[name] for one in scores])
 
 
 def set_row(name: str, one: SetScore) -> list[Any]:

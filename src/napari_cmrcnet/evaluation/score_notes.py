@@ -16,10 +16,10 @@ def score_notes(scores: Sequence[Scores], asked: Definition = "paper") -> tuple[
 
 
 def _notes(one: Scores, asked: Definition) -> Iterator[str]:
-    if one.left_out:
+    if left_out := len(one.scored) - one.spots:
         yield (
             f"Left out of the scores of {one.section}, but not of its maps: "
-            f"{count_text(one.left_out, 'spot', len(one.scored))} (fewer than {one.min_umi} counts)."
+            f"{count_text(left_out, 'spot', len(one.scored))} (fewer than {one.min_umi} counts)."
         )
     if one.depth.shallow:
         yield (

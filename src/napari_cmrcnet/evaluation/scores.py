@@ -1,8 +1,8 @@
 """The scores of one prediction: one row per gene, and the mean over HEG, HVG and the marker genes."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -63,8 +63,6 @@ class Scores:
         Counts that a spot must have to count.
     depth : Depth
         How deeply the section was sequenced.
-    provenance : mapping
-        What was run on what, from the prediction.
     """
 
     section: str
@@ -78,17 +76,11 @@ class Scores:
     scored: NDArray[np.bool_]
     min_umi: int
     depth: Depth
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def spots(self) -> int:
         """Spots that count."""
         return int(self.scored.sum())
-
-    @property
-    def left_out(self) -> int:
-        """Spots that do not: they have too few counts."""
-        return len(self.scored) - self.spots
 
 
 def score_job(
@@ -180,7 +172,6 @@ def pcc_job(
         scored=scored,
         min_umi=least,
         depth=Depth(float(np.median(totals)), share, total_genes(prediction.spots)),
-        provenance=asdict(prediction.provenance),
     )
 
 

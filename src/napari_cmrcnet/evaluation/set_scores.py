@@ -13,6 +13,8 @@ from napari_cmrcnet.evaluation.resampling import interval
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_cmrcnet.evaluation.scores import Scores
+
 Definition = Literal["paper", "all"]
 """Among which genes HEG and HVG are ranked."""
 
@@ -92,24 +94,25 @@ def set_replicates(columns: NDArray[np.float32], values: NDArray[np.float64], na
     return np.where(counted > 0, np.nansum(filled, axis=1) / np.maximum(counted, 1), np.nan)
 
 
-def combine(scores: Sequence[SetScore], replicates: Sequence[NDArray[np.float64]]) -> SetScore:
+def combine(scores: "Sequence[Scores]", name: str) -> SetScore:
     """Return the mean of a set's scores over sections.
 
     Sections without a single defined PCC are left out; ``n`` and ``undefined`` are sums over sections.
 
     Parameters
     ----------
-    scores : sequence of SetScore
-        The set's, of each section.
-    replicates : sequence of float64 (resamples,)
-        The mean PCC in each resample; resample r of one section goes with resample r of the others.
+    scores : sequence of Scores
+        Of each section, with intervals; resample r of one section goes with resample r of the others.
+    name : str
+        The set.
     """
     import pandas as pd
 
-    used = [(one, means) for one, means in zip(scores, replicates, strict=True) if one.pcc is not None]
-    rows = pd.DataFrame([asdict(one) for one, _ in used], columns=["pcc", "partial_pcc", "spearman"])
-    found = set_score(rows, np.mean([means for _, means in used], axis=0) if used else None)
-    return replace(found, n=sum(one.n for one in scores), undefined=sum(one.undefined for one in scores))
+    used = [one for one in scores if one.sets[name].pcc is not None]
+    rows = pd.DataFrame([asdict(one.sets[name]) for one in used], columns=["pcc", "partial_pcc", "spearman"])
+    found = set_score(rows, np.mean([one.replicates[name] for one in used], axis=0) if used else None)
+    sets = [one.sets[name] for one in scores]
+    return replace(found, n=sum(one.n for one in sets), undefined=sum(one.undefined for one in sets))
 
 
 def between(scores: Sequence[SetScore]) -> dict[str, float] | None:
