@@ -26,6 +26,7 @@ from napari_cmrcnet.retrieval.export_tables import to_h5ad
 from napari_cmrcnet.retrieval.predict import confidence_table
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.provenance import Provenance
+from napari_cmrcnet.retrieval.search import nearest
 
 K = 50
 
@@ -74,7 +75,7 @@ def random_prediction(spots: int, bank_spots: int, genes: int) -> Prediction:
     obs = pd.DataFrame({"section": "A", "patient": "", **place}, index=range(bank_spots))
     names = tuple(f"G{number}" for number in range(genes))
     bank = Bank(embeddings, expression, names, ("",) * genes, obs)
-    neighbours, similarity = bank.nearest(queries, K)
+    neighbours, similarity = nearest(queries, embeddings, K)
     table = anndata.AnnData(obs=pd.DataFrame(index=[f"spot{number}" for number in range(spots)]))
     table.obsm["spatial"] = rng.random((spots, 2))
     table.uns["spatial"] = {"S": {"scalefactors": {"spot_diameter_fullres": 1.0}}}

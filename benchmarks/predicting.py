@@ -23,6 +23,7 @@ from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.encode import to_input
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
+from napari_cmrcnet.retrieval.search import nearest
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.slides.patches import read_patches
 from napari_cmrcnet.slides.slide import open_slide
@@ -58,7 +59,7 @@ def _overhead(section: Section, checkpoint: Checkpoint, device: str, rounds: int
             return finish(job).neighbours
 
     def same(embeddings: np.ndarray, neighbours: np.ndarray) -> None:
-        expected, _ = checkpoint.bank.nearest(embeddings, K, device)
+        expected, _ = nearest(embeddings, checkpoint.bank.embeddings, K, device=device)
         shared = [len(np.intersect1d(*pair)) for pair in zip(expected, neighbours, strict=True)]
         assert np.mean(shared) > 0.999 * K, "they differ by more than the order of a batch's patches explains"
 

@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.retrieval.averages import Neighbourhoods, _row_starts, neighbour_weights, weighted_means
+from napari_cmrcnet.retrieval.averages import Neighbourhoods, neighbour_weights, weighted_means
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.search import unit_length
@@ -136,11 +136,6 @@ def test_an_unknown_gene_is_named_with_similar_ones(bank: Bank) -> None:
         bank.mean_expression(neighbours_of(bank, 1, 1), ["G0", "tp35"])
 
 
-def test_k_larger_than_the_bank(bank: Bank) -> None:
-    with pytest.raises(UserError, match="k is 41, but the checkpoint's bank has 40 spots"):
-        bank.nearest(np.ones((1, 16), np.float32), 41)
-
-
 def test_reads_back_as_it_was(bank: Bank, tmp_path: Path) -> None:
     bank.save(tmp_path / "bank.h5ad")
     again = Bank.load(tmp_path / "bank.h5ad")
@@ -251,11 +246,6 @@ def test_build_bank_embeds_all_spots_of_all_sections(
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(bank.embeddings[36:], expected, atol=1e-6)
     np.testing.assert_array_equal(bank.expression[36:].toarray(), expression_of(two.spots, bank.genes).toarray())
-
-
-def test_more_neighbours_in_all_than_32_bits_count() -> None:
-    assert _row_starts(2**16, 2**15)[-1] == 2**31
-    assert _row_starts(3, 2).dtype == np.int32
 
 
 @pytest.fixture

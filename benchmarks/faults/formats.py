@@ -164,6 +164,7 @@ def _checkpoint(folder: Path, name: str) -> None:
     """Load a checkpoint whose card has the right hashes: its files are read, whatever was changed."""
     from napari_cmrcnet.common.files import sha256
     from napari_cmrcnet.retrieval.checkpoint import Checkpoint
+    from napari_cmrcnet.retrieval.search import nearest
 
     card = folder / "m.cmrcnet" / "card.json"
     changed = Path(name).name
@@ -173,7 +174,7 @@ def _checkpoint(folder: Path, name: str) -> None:
         card.write_text(json.dumps(about), "utf-8")
     loaded = Checkpoint.load(card.parent)
     bank = loaded.bank
-    neighbours, _ = bank.nearest(bank.embeddings[:2], 1)
+    neighbours, _ = nearest(bank.embeddings[:2], bank.embeddings, 1)
     assert bank.mean_expression(neighbours, bank.genes[:3]).shape == (2, len(bank.genes[:3]))
     pictures = loaded.thumbnails
     if pictures is not None:

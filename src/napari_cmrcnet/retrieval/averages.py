@@ -46,7 +46,7 @@ class Neighbourhoods:
         n, k = neighbours.shape
         summands = np.ones(n * k, np.int8) if weights is None else weights.ravel()
         totals = k if weights is None else weights.sum(axis=1, keepdims=True, dtype=np.float64)
-        parts = summands, neighbours.ravel(), _row_starts(n, k)
+        parts = summands, neighbours.ravel(), np.arange(0, n * k + 1, k)
         return cls(sparse.csr_matrix(parts, shape=(n, bank_spots), copy=False), totals)
 
     def __len__(self) -> int:
@@ -88,11 +88,6 @@ class Neighbourhoods:
         weights = None if isinstance(self.totals, int) else self.sums.data
         total = np.bincount(self.sums.indices, weights, minlength=self.sums.shape[1])
         return np.asarray(total, np.float64)
-
-
-def _row_starts(n: int, k: int) -> npt.NDArray[np.integer[Any]]:
-    """Return where each of n rows of k values begins, and the last ends, as the smallest whole numbers that hold it."""
-    return np.arange(0, n * k + 1, k, dtype=np.int32 if n * k <= np.iinfo(np.int32).max else np.int64)
 
 
 def neighbour_weights(similarity: Float32, temperature: float | None) -> Float32 | None:

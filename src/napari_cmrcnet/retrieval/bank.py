@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,12 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad, write_h5ad
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
 from napari_cmrcnet.retrieval.averages import GENES_A_PASS, Columns, Neighbourhoods, columns_of, weighted_means
-from napari_cmrcnet.retrieval.compatibility import check_k
 from napari_cmrcnet.retrieval.expected import with_expected
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.known_genes import INTERVAL, SHARES, BankSummary, KnownGenes
-from napari_cmrcnet.retrieval.search import nearest
 from napari_cmrcnet.retrieval.stored_columns import StoredColumns, left_in_file
 from napari_cmrcnet.sections.expression import rescaled
 from napari_cmrcnet.sections.totals import TARGET_SUM
-
-if TYPE_CHECKING:
-    import torch
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -127,17 +122,6 @@ class Bank:
             return bank
         parts = rescaled(own.data, factors[own.indices]), own.indices, own.indptr
         return replace(self, expression=sparse.csc_matrix(parts, shape=own.shape, copy=False))
-
-    def nearest(self, queries: Float32, k: int, device: "str | torch.device" = "cpu") -> tuple[Int32, Float32]:
-        """Return the k spots most similar to each query and their cosine similarities, as `search.nearest`.
-
-        Raises
-        ------
-        UserError
-            If k does not fit the bank.
-        """
-        check_k(k, len(self))
-        return nearest(queries, self.embeddings, k, device=device)
 
     def mean_expression(self, neighbours: Int32 | Neighbourhoods, genes: Sequence[str]) -> Float32:
         """Average the expression of each spot's neighbours.

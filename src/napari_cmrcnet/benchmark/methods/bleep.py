@@ -18,7 +18,7 @@ from napari_cmrcnet.model.losses import contrastive_loss
 from napari_cmrcnet.model.symmetries import draw_symmetries
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.build_bank import gene_embeddings
-from napari_cmrcnet.retrieval.search import unit_length
+from napari_cmrcnet.retrieval.search import nearest, unit_length
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import MEDIAN
 from napari_cmrcnet.training.data import epoch_batches
@@ -98,7 +98,7 @@ class BLEEP(ImageMethod):
 
         def predict(section: Section) -> Job[dict[str, Float32]]:
             queries = yield from inputs.apply(network, network.embed_image, section)
-            found, _ = bank.nearest(queries, min(max(ks), spots), device)
+            found, _ = nearest(queries, embeddings, min(max(ks), spots), device=device)
             return {str(k): bank.mean_expression(np.ascontiguousarray(found[:, :k]), bank.genes) for k in ks}
 
         return Fitted(predict, notes)
