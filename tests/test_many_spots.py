@@ -155,7 +155,7 @@ def test_a_picture_shows_what_points_show(known: dict[str, Known], monkeypatch: 
     case = known["C"].case
     kinds = pd.Categorical(["tumour", None, "stroma", "stroma"] * 9)
     monkeypatch.setitem(case.spots.obs, "kind", kinds)  # type: ignore[arg-type]
-    case.__dict__.pop("class_columns", None)
+    case.__dict__.pop("classes", None)
     for most in (10**6, 0):
         monkeypatch.setattr(spot_layer, "MOST_POINTS", most)
         viewer = ViewerModel()
@@ -164,7 +164,7 @@ def test_a_picture_shows_what_points_show(known: dict[str, Known], monkeypatch: 
         for change in CHANGES.values():
             change(session_of(viewer))
             seen[most].append(drawn(viewer))
-    case.__dict__.pop("class_columns", None)
+    case.__dict__.pop("classes", None)
     for what, points, picture in zip(CHANGES, *seen.values(), strict=True):
         assert points.keys() == picture.keys(), what
         for view, (settings, features, colours) in points.items():

@@ -213,7 +213,7 @@ def test_classes_of_the_spots_are_shown_and_are_rows_of_the_regions(viewer: View
     obs["name"], obs["depth"], obs["one"] = case.spots.obs_names, np.linspace(0, 1, 36), "same"
     spots = anndata.AnnData(case.spots.X, obs, case.spots.var, dict(case.spots.uns), obsm=dict(case.spots.obsm))
     with_classes = Case(spots, case.provenance)
-    assert with_classes.class_columns == ("cluster", "kind")
+    assert tuple(with_classes.classes) == ("cluster", "kind")
     session.look_at(with_classes, measured.section.slide)
     session.set_display(layout="side by side", views=("measured", "classes"), classes="kind")
     check(viewer)

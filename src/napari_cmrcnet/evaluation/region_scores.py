@@ -85,8 +85,7 @@ def annotations(case: "Case", regions: Sequence[Region]) -> dict[str, dict[str, 
     known = groups(case.xy, regions)
     inside = {group.name: group.spots for kind in ("class", "region") for group in known if group.kind == kind}
     found = {"regions": inside} if inside else {}
-    for column in case.class_columns:
-        classes = case.classes(column)
+    for column, classes in case.classes.items():
         found[column] = {name: classes.codes == code for code, name in enumerate(classes.names)}
     return found
 

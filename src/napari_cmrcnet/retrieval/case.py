@@ -16,7 +16,7 @@ from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.genes import GeneNames, listed
 from napari_cmrcnet.retrieval.measured import Measured
 from napari_cmrcnet.retrieval.provenance import Provenance
-from napari_cmrcnet.sections.classes import Classes, class_columns, classes_of
+from napari_cmrcnet.sections.classes import Classes, classes_of
 from napari_cmrcnet.sections.formats.origin import Origin, is_normalised, spot_diameter, unit_of
 from napari_cmrcnet.sections.nearby_spots import windows
 from napari_cmrcnet.sections.panels import Panel
@@ -64,7 +64,6 @@ class Case:
         self.path: Path | None = None
         self.unpooled: Case | None = None
         self.variable_genes: frozenset[str] = frozenset()
-        self._classes: dict[str, Classes] = {}
         self._windows: dict[float, Any] = {}
 
     @classmethod
@@ -244,15 +243,9 @@ class Case:
         return np.concatenate([self.measured_means(), rest]).astype(np.float32)
 
     @cached_property
-    def class_columns(self) -> tuple[str, ...]:
-        """Columns of ``obs`` that hold classes: clusters, annotations, cell types."""
-        return class_columns(self.spots.obs)
-
-    def classes(self, column: str) -> Classes:
-        """Return the classes of a column of `class_columns`, computed once."""
-        if column not in self._classes:
-            self._classes[column] = classes_of(self.spots.obs, column)
-        return self._classes[column]
+    def classes(self) -> dict[str, Classes]:
+        """The classes of each column of ``obs`` that holds some: clusters, annotations, cell types."""
+        return classes_of(self.spots.obs)
 
     def windows(self, radius_um: float) -> Any:
         """Return which spots lie within so many µm of which, see `nearby_spots.windows`; the last one is kept."""

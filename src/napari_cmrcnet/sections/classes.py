@@ -63,14 +63,13 @@ class Classes:
         return counts
 
 
-def class_columns(obs: pd.DataFrame) -> tuple[str, ...]:
+def classes_of(obs: pd.DataFrame) -> dict[str, Classes]:
     """Return the columns that hold classes: texts, categories, flags, or whole numbers by their name; 2 to `MOST`."""
-    return tuple(str(name) for name in obs.columns if name not in NOT_CLASSES and _has_classes(obs[name]))
+    names = [name for name in obs.columns if name not in NOT_CLASSES and _has_classes(obs[name])]
+    return {str(name): _classes(str(name), obs[name]) for name in names}
 
 
-def classes_of(obs: pd.DataFrame, column: str) -> Classes:
-    """Return the classes of a column, see `class_columns`."""
-    values = obs[column]
+def _classes(column: str, values: pd.Series) -> Classes:
     if not isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype("category")
     values = values.cat.remove_categories([name for name in values.cat.categories if str(name) in NO_NAMES])

@@ -81,7 +81,8 @@ def open_prediction(path: Path, slide: Path | None = None, checkpoint: Path | No
 def make_ready(case: "Case") -> None:
     """Compute once, in a worker, what the first gene and the list of genes would else wait for.
 
-    It is the bank, the genes in common, the normalisation, the means of all genes and the texts that are searched.
+    It is the bank, the genes in common, the normalisation, the means of all genes, the texts that are searched and
+    the classes of the spots.
     """
     if case.prediction is not None:
         _ = case.prediction.predicted_means
@@ -92,6 +93,7 @@ def make_ready(case: "Case") -> None:
     if case.prediction is None:
         _ = case.measured_sets
     case.names.prepare_search()
+    _ = case.classes
 
 
 def slide_of(case: "Case", path: Path) -> "Slide":

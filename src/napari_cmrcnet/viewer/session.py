@@ -109,10 +109,8 @@ class Session:
     @property
     def classes(self) -> "Classes | None":
         """The classes of spots that are shown where they are asked for; None where the case has none."""
-        columns = () if self.case is None else self.case.class_columns
-        if self.case is None or not columns:
-            return None
-        return self.case.classes(self.display.classes if self.display.classes in columns else columns[0])
+        known = {} if self.case is None else self.case.classes
+        return known.get(self.display.classes, next(iter(known.values()), None))
 
     @property
     def views(self) -> tuple[View, ...]:

@@ -138,7 +138,7 @@ class ClassBox(QWidget):
         if case is None or classes is None or classes is self._legend_of:
             return
         self._legend_of = classes
-        fill_choice(self.column, [(name, name) for name in case.class_columns], classes.column)
+        fill_choice(self.column, [(name, name) for name in case.classes], classes.column)
         entries = (
             f'<span style="color: rgb{colour}">■</span> {escape(name)} ({n:,})'
             for colour, name, n in zip(classes.colours, classes.names, classes.counts, strict=True)
