@@ -148,8 +148,18 @@ class Checkpoint:
         return BankSummary.of_file(self.path / BANK)
 
     def neighbours(self, asked: int | None = None) -> int:
-        """Return how many neighbours are behind a value: what is asked for, else its own as far as the bank goes."""
-        return self.card.query.k_of(self.summary.spots, asked)
+        """Return how many neighbours are behind a value: what is asked for, else its own as far as the bank goes.
+
+        Raises
+        ------
+        UserError
+            If the bank has not as many as are asked for.
+        """
+        spots = self.summary.spots
+        if asked is not None and not 1 <= asked <= spots:
+            said = f"k is {asked}, but the checkpoint's bank has {count_text(spots, 'spot')}; choose a smaller k."
+            raise UserError(said, setting="k")
+        return min(self.card.query.k, spots) if asked is None else asked
 
     @cached_property
     def thumbnails(self) -> Thumbnails | None:
@@ -176,7 +186,7 @@ class Checkpoint:
         with readable(path, "could not be read"):
             found = sha256(path)
         if found != self.card.files.get(name):
-            raise _changed(path)
+            raise UserError(f"{path} was changed or damaged (its hash is not that of {CARD}); copy it again.")
         return path
 
     def save(self, path: str | os.PathLike[str]) -> "Checkpoint":
@@ -208,7 +218,8 @@ class Checkpoint:
             write_model(folder / MODEL, model)
             files = {name: sha256(folder / name) for name in (MODEL, BANK)}
             if self.thumbnail_file is not None:
-                files[THUMBNAILS] = self._copy_thumbnails(self.thumbnail_file, folder / THUMBNAILS)
+                source = self.thumbnail_file if self.path is None else self._verified(THUMBNAILS)
+                files[THUMBNAILS] = sha256(shutil.copyfile(source, folder / THUMBNAILS))
             if self.encoder is not None and write_encoder(folder / ENCODER, self.encoder):
                 files[ENCODER] = sha256(folder / ENCODER)
             card = replace(self.card, files=files)
@@ -216,16 +227,6 @@ class Checkpoint:
             digest = sha256(folder / CARD)
         thumbnails = path / THUMBNAILS if self.thumbnail_file is not None else None
         return Checkpoint(card, model, bank, thumbnail_file=thumbnails, path=path, digest=digest)
-
-    def _copy_thumbnails(self, source: Path, target: Path) -> str:
-        """Copy the thumbnails and return their hash."""
-        if not source.is_file():
-            raise UserError(f"{source} was removed after the checkpoint was loaded; load it again.")
-        shutil.copyfile(source, target)
-        found = sha256(target)
-        if found != self.card.files.get(THUMBNAILS, found):
-            raise _changed(source)
-        return found
 
 
 def find_checkpoint(places: Sequence[Path], digest: str) -> tuple[Checkpoint | None, str]:
@@ -258,7 +259,3 @@ def find_checkpoint(places: Sequence[Path], digest: str) -> tuple[Checkpoint | N
                 return checkpoint, ""
             reason = f"{place} is not the checkpoint that made this prediction."
     return None, reason
-
-
-def _changed(path: Path) -> UserError:
-    return UserError(f"{path} was changed or damaged (its hash is not that of {CARD}); copy it again.")

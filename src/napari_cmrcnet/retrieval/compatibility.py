@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.sections.totals import alike, share_in
@@ -40,27 +39,6 @@ def totals_in_common(section: "Section", bank: BankSummary) -> npt.NDArray[np.bo
         return None
     shares = share_in(section.spots, common), float(bank.shares[places[common]].sum(dtype=np.float64))
     return None if alike(*shares) else common
-
-
-def check_k(k: int, spots: int) -> None:
-    """Refuse a number of neighbours that a bank cannot give.
-
-    Parameters
-    ----------
-    k : int
-        Neighbours behind a value.
-    spots : int
-        Of the bank.
-
-    Raises
-    ------
-    UserError
-        If k is below 1 or above the number of spots.
-    """
-    if not 1 <= k <= spots:
-        raise UserError(
-            f"k is {k}, but the checkpoint's bank has {count_text(spots, 'spot')}; choose a smaller k.", setting="k"
-        )
 
 
 def check_genes(section: "Section", bank: GeneNames) -> None:

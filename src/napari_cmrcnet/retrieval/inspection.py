@@ -14,12 +14,11 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.text import count_text, some_of
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.compatibility import check_genes, check_k
+from napari_cmrcnet.retrieval.compatibility import check_genes
 from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.retrieval.preflight import Check, preflight_job
 from napari_cmrcnet.retrieval.ready_folder import ReadyPredictor, ready_in
 from napari_cmrcnet.retrieval.trust import trust_in_model
-from napari_cmrcnet.sections.pooling import pooled_from
 from napari_cmrcnet.sections.spots import libraries_of
 
 if TYPE_CHECKING:
@@ -78,8 +77,6 @@ class Inspection:
         The open slide.
     section : Section or None
         Slide and spots together.
-    card : Card or None
-        The checkpoint's.
     predictor : ReadyPredictor or None
         What takes the place of a checkpoint.
     lines : mapping of part to str
@@ -90,26 +87,21 @@ class Inspection:
         What `preflight` found.
     libraries : tuple of str
         The sections that the spots' file holds, where it holds several.
-    unit : str
-        ``"cell"`` or ``"bin"`` where that was measured and may be pooled; else ``""``.
     """
 
     request: Request
     slide: "Slide | None" = None
     section: "Section | None" = None
-    card: Card | None = None
     predictor: ReadyPredictor | None = None
     lines: Mapping[Part, str] = field(default_factory=dict)
     problems: Mapping[Part, UserError] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     libraries: tuple[str, ...] = ()
-    unit: str = ""
 
     @property
     def ready(self) -> bool:
         """Whether the prediction can be run."""
-        has_model = self.card is not None or self.predictor is not None
-        return self.section is not None and has_model and not self.problems
+        return self.section is not None and "checkpoint" in self.lines and not self.problems
 
 
 def inspect(request: Request, before: Inspection | None = None) -> Job[Inspection]:
@@ -129,7 +121,7 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
     """
     lines: dict[Part, str] = {}
     problems: dict[Part, UserError] = {}
-    slide, section, checkpoint, unit = None, None, None, ""
+    slide, section, checkpoint = None, None, None
     libraries = before.libraries if before is not None and before.request.spots == request.spots else ()
     if request.spots is not None:
         libraries = libraries_of(request.spots) or libraries
@@ -143,7 +135,6 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
         with _told(problems, "spots"):
             section = _section(slide, request, before)
             lines["spots"] = _spots_line(section)
-            unit = pooled_from(section.spots)
         if "spots" in problems:
             libraries = problems["spots"].choices or libraries
     predictor = None if request.checkpoint is None else ready_in(request.checkpoint)
@@ -162,12 +153,11 @@ def inspect(request: Request, before: Inspection | None = None) -> Job[Inspectio
         with _told(problems, "spots"):
             check_genes(section, checkpoint.summary.names)
         with _told(problems, "checkpoint"):
-            check_k(checkpoint.neighbours(request.k), checkpoint.summary.spots)
+            checkpoint.neighbours(request.k)
         if not problems:
             with _told(problems, "slide"):  # a part of it is read only now
                 checks = yield from preflight_job(section, checkpoint, request.k)
-    card = checkpoint.card if checkpoint is not None else None
-    return Inspection(request, slide, section, card, predictor, lines, problems, checks, libraries, unit)
+    return Inspection(request, slide, section, predictor, lines, problems, checks, libraries)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.retrieval.averages import Float32, Int32, neighbour_weights
 from napari_cmrcnet.retrieval.bank import Bank
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.compatibility import check_genes, check_k, totals_in_common
+from napari_cmrcnet.retrieval.compatibility import check_genes, totals_in_common
 from napari_cmrcnet.retrieval.likeness import LIKE
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
 from napari_cmrcnet.retrieval.prediction import Prediction
@@ -21,7 +21,6 @@ from napari_cmrcnet.retrieval.provenance import Provenance
 from napari_cmrcnet.retrieval.queries import queries_of
 from napari_cmrcnet.retrieval.search import nearest_job
 from napari_cmrcnet.retrieval.tissue import likeness_of
-from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.sections.section import Section
 from napari_cmrcnet.sections.totals import total_genes, totalled_over
 
@@ -58,7 +57,6 @@ def predict(
     config = config or PredictConfig()
     bank, card = checkpoint.bank, checkpoint.card
     k = checkpoint.neighbours(config.k)
-    check_k(k, len(bank))
     check_genes(section, bank.names)
     device = choose_device(config.device)
     precision = choose_precision(device, config.precision)
@@ -78,8 +76,23 @@ def predict(
     confidence = confidence_table(neighbours, similarity, bank, section.spots.obs_names, card.weight_temperature)
     common = totals_in_common(section, bank.summary)
     spots = section.spots if common is None else totalled_over(section.spots, common)
+    warned, panel = amber_notes(section), config.panel or card.panel
+    notes = [note for note in section.notes if note not in warned]
+    about = Provenance.of(section.spots, section.slide, section.pixel_size, section.name, section.patient)
     provenance = replace(
-        _provenance(section, checkpoint, k, config.panel or card.panel),
+        about,
+        checkpoint=str(checkpoint.path.resolve()) if checkpoint.path else "",
+        checkpoint_digest=checkpoint.digest,
+        trained_on=card.sections,
+        trained_on_patients=card.patients,
+        validated_on=card.validated_on,
+        k=k,
+        panel=panel,
+        weight_temperature=card.weight_temperature,
+        similarity_floor=card.similarity_floor,
+        expected_over=card.expected_over,
+        notes=(*notes, *bank.names.on_panel(panel, "The checkpoint")),
+        synthetic=card.synthetic or about.synthetic,
         device=str(device),
         precision=precision,
         total_genes=total_genes(spots) if section.counted else 0,
@@ -104,27 +117,4 @@ def confidence_table(
             "sections": (1 + (np.diff(sections, axis=1) > 0).sum(axis=1)).astype(np.int32),
         },
         index=names,
-    )
-
-
-def _provenance(section: Section, checkpoint: Checkpoint, k: int, panel: Panel | None) -> Provenance:
-    card = checkpoint.card
-    warned = amber_notes(section)
-    notes = [note for note in section.notes if note not in warned]
-    notes += checkpoint.bank.names.on_panel(panel, "The checkpoint")
-    about = Provenance.of(section.spots, section.slide, section.pixel_size, section.name, section.patient)
-    return replace(
-        about,
-        checkpoint=str(checkpoint.path.resolve()) if checkpoint.path else "",
-        checkpoint_digest=checkpoint.digest,
-        trained_on=card.sections,
-        trained_on_patients=card.patients,
-        validated_on=card.validated_on,
-        k=k,
-        panel=panel,
-        weight_temperature=card.weight_temperature,
-        similarity_floor=card.similarity_floor,
-        expected_over=card.expected_over,
-        notes=tuple(notes),
-        synthetic=card.synthetic or about.synthetic,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_cmrcnet.common.progress import Job
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
-from napari_cmrcnet.retrieval.compatibility import check_genes, check_k, totals_in_common, two_species
+from napari_cmrcnet.retrieval.compatibility import check_genes, totals_in_common, two_species
 from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.known_genes import BankSummary
@@ -79,10 +79,10 @@ def preflight_job(section: "Section", checkpoint: Checkpoint, k: int | None = No
     Raises
     ------
     UserError
-        If the run is impossible, as `check_k` and `check_genes`; or an overview of the slide cannot be read.
+        If the run is impossible, as `Checkpoint.neighbours` and `check_genes`; or an overview of the slide cannot be
+        read.
     """
     card, bank, k = checkpoint.card, checkpoint.summary, checkpoint.neighbours(k)
-    check_k(k, bank.spots)
     check_genes(section, bank.names)
     tissue = yield from tissue_job(section.slide, section.mpp)
     checks = [

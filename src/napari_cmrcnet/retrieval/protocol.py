@@ -88,10 +88,6 @@ class Query:
         if self.k < 1:
             raise UserError(f"k is {self.k}; give at least 1 training spot behind a value, such as 50.")
 
-    def k_of(self, bank_spots: int, asked: int | None = None) -> int:
-        """Return how many neighbours to take from a bank: what is asked for, else one's own as far as it goes."""
-        return min(self.k, bank_spots) if asked is None else asked
-
 
 def average_in_words(k: int, weighted: bool) -> str:
     """Say what a predicted value is."""

@@ -11,6 +11,7 @@ from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.model.cmrcnet import CMRCNet, FrozenCMRCNet, inference_state
 from napari_cmrcnet.model.config import ModelConfig
 from napari_cmrcnet.model.pretrained import Pretrained, packaged
+from napari_cmrcnet.model.weights import mismatches
 from napari_cmrcnet.retrieval.card import CARD, ENCODER, Card
 
 Model = CMRCNet | FrozenCMRCNet
@@ -34,14 +35,9 @@ def read_model(path: Path, config: ModelConfig) -> Model:
     with readable(path, "is not a readable safetensors file", "get the checkpoint again"):
         weights = load_file(path)
     with torch.device("meta"):  # shapes only: a card must not ask for memory that its weights do not fill
-        expected = {name: tuple(value.shape) for name, value in network(config).state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    if found != expected:
-        name = min(set(found.items()) ^ set(expected.items()))[0]
-        raise UserError(
-            f"{path} does not fit the model of {CARD}: {name} is {found.get(name, 'missing')}, "
-            f"expected {expected.get(name, 'not there')}; get the checkpoint again."
-        )
+        expected = network(config).state_dict()
+    if differences := mismatches(weights, expected):
+        raise UserError(f"{path} does not fit the model of {CARD}: {differences}; get the checkpoint again.")
     with torch.random.fork_rng(devices=[]):  # the initial weights are replaced: leave the caller's numbers alone
         model = network(config)
     model.load_state_dict(weights)

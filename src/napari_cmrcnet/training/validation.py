@@ -45,7 +45,7 @@ def validate(
         queries, loss = _embed_patches(model, section, config, device)
         losses.append(loss)
         weights.append(len(queries))
-        neighbours, similarity = nearest(queries, bank, config.asked_with.k_of(len(bank)), device=device)
+        neighbours, similarity = nearest(queries, bank, min(config.asked_with.k, len(bank)), device=device)
         shares = neighbour_weights(similarity, model.config.temperature if config.asked_with.weighted else None)
         predicted = Neighbourhoods.of(neighbours, len(bank), shares).mean(expression)
         pccs.append(mean_pcc(pcc(section.expression.toarray(), predicted)))

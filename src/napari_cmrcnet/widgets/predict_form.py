@@ -11,6 +11,7 @@ from napari_cmrcnet.catalogue.user_models import find_model, user_models
 from napari_cmrcnet.common.suffixes import SPOTS, dialog_filter
 from napari_cmrcnet.retrieval.inspection import Inspection, Part, Request
 from napari_cmrcnet.sections.pixel_size import GIVEN
+from napari_cmrcnet.sections.pooling import pooled_from
 from napari_cmrcnet.viewer.slide_layer import slide_path
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.choosers import NamedChoice, PathRow, offer_libraries, offer_pools
@@ -117,7 +118,7 @@ class PredictForm(QWidget):
         if inspection.request.spots == self.request().spots:
             offer_libraries(self.library, inspection.libraries)
             if inspection.section is not None:  # else what was chosen stays, to be changed
-                offer_pools(self.pool, inspection.unit)
+                offer_pools(self.pool, pooled_from(inspection.section.spots))
 
     def _build(self) -> None:
         self.slide = PathRow(
