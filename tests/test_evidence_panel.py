@@ -104,7 +104,7 @@ def test_a_selected_spot_shows_what_is_behind_its_value(
     measured = prediction.measured(["GENE5"])
     assert measured is not None
     for text in (
-        found.name,
+        prediction.spots.obs_names[7],
         "GENE5",
         f"predicted <b>{found.value:.2f}</b>",
         f"measured <b>{measured[7, 0]:.2f}</b>",

@@ -27,8 +27,6 @@ class Evidence:
     ----------
     spot : int
         Its row among the prediction's spots.
-    name : str
-        Its name.
     genes : tuple of str
         The gene, by its symbol, or the genes whose mean is taken.
     table : DataFrame, k rows
@@ -42,20 +40,16 @@ class Evidence:
         The predicted value: the mean of ``expression`` by ``weight``.
     spread : float
         Its standard deviation over the neighbours, by ``weight``.
-    weighted : bool
-        Whether the similar weigh more.
     interval : (float, float) or None
         Ends of the 90 % interval of the value of one gene; None where it is not known, see `Prediction.interval`.
     """
 
     spot: int
-    name: str
     genes: tuple[str, ...]
     table: pd.DataFrame
     by_section: pd.DataFrame
     value: float
     spread: float
-    weighted: bool
     interval: tuple[float, float] | None
 
 
@@ -95,13 +89,11 @@ def evidence(prediction: "Prediction", spot: int, genes: str | Sequence[str]) ->
     value = float(weights @ values)
     return Evidence(
         spot,
-        str(prediction.spots.obs_names[spot]),
         tuple(bank.names.symbols[column] for column in columns),
         table,
         _by_section(table),
         value,
         float(np.sqrt(weights @ np.square(values - value))),
-        prediction.weights is not None,
         None if prediction.interval is None or len(columns) > 1 else _around(value, prediction.interval[columns[0]]),
     )
 

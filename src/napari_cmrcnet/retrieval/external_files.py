@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import check_name
 from napari_cmrcnet.common.hdf5 import machine_memory, with_scipys_indices
 from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
 from napari_cmrcnet.common.parquet import read_matrix
 from napari_cmrcnet.common.spatialdata_store import attributes, tables_of
 from napari_cmrcnet.common.suffixes import ends_in
 from napari_cmrcnet.common.text import count_text, read_text, size_text
-from napari_cmrcnet.retrieval.card import CARD
+from napari_cmrcnet.retrieval.prediction_checks import no_checkpoint
 from napari_cmrcnet.sections.formats.spatialdata_zarr import open_table
 
 H5AD, TEXTS = ".h5ad", (".csv", ".tsv")
@@ -50,11 +49,6 @@ class ExternalTable:
     xy: NDArray[np.float64] | None = None
 
 
-def is_external(path: Path) -> bool:
-    """Say whether a path is of a kind that can hold another tool's predicted values."""
-    return ends_in(path.name, KNOWN)
-
-
 def predicted_in(path: Path) -> list[str]:
     """Return the matrices of an h5ad file whose names say that they are predicted; none of a store."""
     import h5py
@@ -83,16 +77,14 @@ def read_table(path: Path, layer: str = "") -> ExternalTable:
     UserError
         If the file is of another kind, damaged, has no such matrix or several, or too large.
     """
-    check_name(path)
-    if (path / CARD).is_file():
-        raise UserError(f"{path} is a checkpoint, not a prediction; predict with it first.")
+    no_checkpoint(path)
     if path.is_dir():
         return _read_zarr(path, layer)
     if not path.is_file():
         raise UserError(f"{path} does not exist; check the path.")
     if ends_in(path.name, (H5AD,)):
         return _read_h5ad(path, layer)
-    if not is_external(path):
+    if not ends_in(path.name, KNOWN):
         raise UserError(f"{path} is not a table of predicted values; give one that ends in {', '.join(KNOWN)}.")
     if layer:
         raise UserError(f"{path} holds one table only; leave the name of the matrix out.")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,8 +93,3 @@ class Likeness:
         beyond = [f"{kind} ({far:.1f} times the limit)" for kind, far in self.far.items() if far > 1]
         said = f"The slide is {self.verdict}."
         return f"{said} It differs in {' and '.join(beyond)}." if beyond else said
-
-
-def as_tuples(values: Array) -> Any:
-    """Return an array as tuples, of tuples where it is a matrix."""
-    return tuple(values.tolist()) if values.ndim == 1 else tuple(map(tuple, values.tolist()))

@@ -73,13 +73,11 @@ class ProjectCase:
     @classmethod
     def of(cls, case: "Case") -> "ProjectCase":
         """Return the entry of a case; of a prediction that is not saved, that of its section."""
-        saved = case.path if case.prediction is not None else None
-        known = cls.made(case.provenance, saved)
-        return replace(known, model=known.model if saved is not None else "", measured=case.spots.X is not None)
+        return replace(cls.made(case.provenance, case.path), measured=case.spots.X is not None)
 
     @classmethod
     def made(cls, about: "Provenance", prediction: Path | None) -> "ProjectCase":
-        """Return the entry of what is made as a provenance says."""
+        """Return the entry of what is made as a provenance says, and of the file of its prediction, if it has one."""
         return cls(
             name=about.section,
             slide=about.slide,
@@ -87,7 +85,7 @@ class ProjectCase:
             prediction="" if prediction is None else str(prediction.resolve()),
             library=about.library,
             patient=about.patient,
-            model=Path(about.checkpoint).stem or Path(about.external).name,
+            model="" if prediction is None else Path(about.checkpoint).stem or Path(about.external).name,
         )
 
     def is_of(self, other: "ProjectCase") -> bool:

@@ -1,14 +1,14 @@
 """What a checkpoint learns of how its training sections look, and how far one that is left out lies from the others."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.progress import Job, in_turn
-from napari_cmrcnet.retrieval.likeness import Usual, as_tuples, distance
+from napari_cmrcnet.retrieval.likeness import Usual, distance
 from napari_cmrcnet.retrieval.tissue import Described, describe_tissue
 from napari_cmrcnet.sections.nearby_spots import compact_blocks
 from napari_cmrcnet.sections.section import Section
@@ -91,7 +91,7 @@ def usual_tissue(described: Sequence[Mapping[str, Described]], groups: Sequence[
     found = {}
     for kind, limit in zip(kinds, np.maximum(limits, NEARLY_NONE).tolist(), strict=True):
         centre, scale = _middle([one[kind] for one in sections])
-        found[kind] = Usual(as_tuples(_short(centre)), as_tuples(_short(scale)), limit)
+        found[kind] = Usual(_kept(centre), _kept(scale), limit)
     return found
 
 
@@ -133,5 +133,8 @@ def _middle(sections: Sequence[_Moments]) -> tuple[Array, Array]:
     return centre, root / deviation[:, None]
 
 
-def _short(values: Array) -> Array:
-    return np.array([float(f"{value:.{DIGITS}g}") for value in values.ravel()]).reshape(values.shape)
+def _kept(values: Array) -> Any:
+    """Return an array as tuples, of tuples where it is a matrix, with the digits that are kept."""
+    if values.ndim > 1:
+        return tuple(map(_kept, values))
+    return tuple(float(f"{value:.{DIGITS}g}") for value in values)

@@ -203,22 +203,22 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
     found : Evidence
         Of the spot.
     """
-    spot, k = found.spot, len(found.table)
+    spot, k, weighted = found.spot, len(found.table), prediction.weights is not None
     assert shown.predicted is not None
     assert prediction.bank is not None
     measured = "not measured" if shown.measured is None else f"measured <b>{shown.measured[spot]:.2f}</b>"
     lines = [
-        f"Spot <b>{escape(found.name)}</b>",
+        f"Spot <b>{escape(str(prediction.spots.obs_names[spot]))}</b>",
         f"<b>{escape(shown.name)}</b>: predicted <b>{shown.predicted[spot]:.2f}</b>, {measured} ({shown.unit})",
     ]
     if shown.kind == "panel":
         lines.append(
             f"Below: the mean log-normalised expression of its {count_text(len(found.genes), 'gene')}, "
-            f"{found.value:.2f} over {k} training spots{' (weighted)' if found.weighted else ''}, standard deviation "
+            f"{found.value:.2f} over {k} training spots{' (weighted)' if weighted else ''}, standard deviation "
             f"{found.spread:.2f}"
         )
     else:
-        mean = "Weighted mean" if found.weighted else "Mean"
+        mean = "Weighted mean" if weighted else "Mean"
         interval = "" if found.interval is None else ", 90 % interval {:.2f} to {:.2f}".format(*found.interval)
         of = f"the {k} most similar of the model's {len(prediction.bank.obs):,} training spots"
         lines.append(f"{mean} of {of}, standard deviation {found.spread:.2f}{interval}")

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.suffixes import ends_in
 from napari_cmrcnet.retrieval.external import open_external
-from napari_cmrcnet.retrieval.external_files import KNOWN, is_external
+from napari_cmrcnet.retrieval.external_files import KNOWN
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.sections.section import Section
 
@@ -68,7 +69,7 @@ class External:
 
 def tables_in(folder: Path) -> list[Path]:
     """Return all tables of a folder, in the order of their names; none where there is no folder."""
-    return sorted(path for path in folder.iterdir() if is_external(path)) if folder.is_dir() else []
+    return sorted(path for path in folder.iterdir() if ends_in(path.name, KNOWN)) if folder.is_dir() else []
 
 
 def table_of(folder: Path, section: str) -> Path:
