@@ -43,7 +43,7 @@ from napari_cmrcnet.widgets.case_pages import show_row
 from napari_cmrcnet.widgets.cases import CasesPanel
 from napari_cmrcnet.widgets.dock_panel import find_panel
 from napari_cmrcnet.widgets.jobs import JobBar
-from napari_cmrcnet.widgets.open_files import get_project_reader, show_case
+from napari_cmrcnet.widgets.open_files import get_reader, show_case
 from napari_cmrcnet.widgets.plot_canvas import style_of
 from one_prediction import Known
 
@@ -339,8 +339,8 @@ def test_a_folder_is_a_list_that_is_saved_on_request(
     assert panel.table.rowCount() == 0
     panel.add.click()
     assert panel.table.item(0, 0).text() == "C\npatient P3"
-    assert get_project_reader("a.CMRPROJ") is not None
-    assert get_project_reader(["a.h5ad"]) is None
+    assert get_reader("a.CMRPROJ") is not None
+    assert get_reader(["a.cmrproj", "b.cmrproj"]) is None  # a stack is none of ours
 
 
 @pytest.mark.qt("pyside6")

@@ -232,14 +232,11 @@ def test_what_cannot_be_opened_is_told_once_and_adds_nothing(
 
 def test_what_napari_asks_us_for_is_what_the_dialogs_offer() -> None:
     manifest = yaml.safe_load(files("napari_cmrcnet").joinpath("napari.yaml").read_text("utf-8"))
-    asked = {
-        each["command"].partition(".")[2]: each["filename_patterns"] for each in manifest["contributions"]["readers"]
-    }
+    (asked,) = manifest["contributions"]["readers"]
     slides = [suffix for suffix in suffixes.SLIDES if suffix not in suffixes.NAPARI_READS]
-    assert asked["read_slide"] == [*(f"*{suffix}" for suffix in slides), "*.cmrcnet"]
-    cases = dict.fromkeys((*suffixes.PREDICTIONS, *suffixes.SECTIONS, *suffixes.TABLES))
-    assert asked["read_case"] == [f"*{suffix}" for suffix in cases]
-    assert asked["read_regions"] == [f"*{suffix}" for suffix in suffixes.REGIONS]
+    cases = (*suffixes.PREDICTIONS, *suffixes.SECTIONS, *suffixes.TABLES)
+    opened = dict.fromkeys((*suffixes.REGIONS, *suffixes.PROJECTS, *cases, *slides, ".cmrcnet"))
+    assert asked["filename_patterns"] == [f"*{suffix}" for suffix in opened]
     for name in ("image.btf", "SLIDE.SVS", "a.qptiff"):
         assert reader.get_slide_reader(name) is reader.read_slide
 

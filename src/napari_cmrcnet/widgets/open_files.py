@@ -38,26 +38,36 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
     from napari_cmrcnet.slides.slide import Slide
 
-Read = Callable[[Any], list[tuple[None]]]
-
 PANELS_TO_LOOK = ("View", "Genes")  # what one needs to look at a prediction; the last one is in front
 
 
-def get_case_reader(path: str | list[str]) -> Read | None:
-    """Return `read_case` for a saved prediction, spots, or a table of values; None for anything else.
+def get_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
+    """Return what opens a path that napari asks about: regions, cases, a case or a slide; None for anything else.
 
-    Nothing heavy is imported to say no to a folder, which napari asks about for every one. A table is taken where a
-    measured section is open at whose spots it may be predicted; of parquet nothing else is opened, so that the section
-    is asked for.
+    Nothing heavy is imported to say no to a folder, which napari asks about for every one.
+    """
+    one = one_path(path)
+    if ends_in(one, REGIONS):
+        return _reading(_add_regions)
+    if ends_in(one, PROJECTS):
+        return _reading(lambda viewer, path: open_panel(viewer, "Cases").open(path))
+    if _is_case(one):
+        return _reading(open_in)
+    read = reader.get_slide_reader(path)
+    return None if read is None else partial(_read_slide, read)
+
+
+def _is_case(path: str) -> bool:
+    """Whether a path is a saved prediction, spots, or a table of values.
+
+    A table is taken where a measured section is open at whose spots it may be predicted; of parquet nothing else is
+    opened, so that the section is asked for.
     """
     from napari_cmrcnet.common.folders import may_hold_spots
 
-    one = one_path(path)
-    if ends_in(one, PREDICTIONS):
-        return read_case
-    if one and Path(one).is_dir():
-        return read_case if may_hold_spots(Path(one)) else None
-    return read_case if _is_section(one) or _is_table(one) else None
+    if path and Path(path).is_dir() and not ends_in(path, PREDICTIONS):
+        return may_hold_spots(Path(path))
+    return ends_in(path, PREDICTIONS) or _is_section(path) or _is_table(path)
 
 
 def _is_section(path: str) -> bool:
@@ -79,12 +89,6 @@ def _is_table(path: str) -> bool:
     return (beside or ends_in(path, (".parquet",))) and is_table(Path(path), beside)
 
 
-def get_slide_reader(path: str | list[str]) -> Callable[..., list[Any]] | None:
-    """Return a reader for a slide, None for anything else. What one does with a slide is offered beside it."""
-    read = reader.get_slide_reader(path)
-    return None if read is None else partial(_read_slide, read)
-
-
 def _read_slide(read: reader.ReadSlide, path: str) -> list[Any]:
     import napari
 
@@ -92,16 +96,6 @@ def _read_slide(read: reader.ReadSlide, path: str) -> list[Any]:
     if layers != reader.NOTHING and viewer is not None and getattr(viewer, "window", None) is not None:
         open_panel(viewer, "Predict").form.choose_slide(Path(path))
     return layers
-
-
-def get_region_reader(path: str | list[str]) -> Read | None:
-    """Return `read_regions` for a GeoJSON file, None for any other."""
-    return read_regions if ends_in(one_path(path), REGIONS) else None
-
-
-def get_project_reader(path: str | list[str]) -> Read | None:
-    """Return `read_cases` for a ``.cmrproj`` file, None for any other."""
-    return read_cases if ends_in(one_path(path), PROJECTS) else None
 
 
 def _add_regions(viewer: Any, path: Path) -> None:
@@ -150,10 +144,10 @@ def open_in(viewer: Any, path: Path, **asked: str) -> None:
     run_to_replace(viewer, open_file(path, now, asked), done, f"Opening {path.name}")
 
 
-def _reading(act: Callable[[Any, Path], object]) -> Read:
+def _reading(act: Callable[[Any, Path], object]) -> Callable[[Any], list[Any]]:
     """Return a reader that lets the current window do something with a path, and adds no layer itself."""
 
-    def read(path: str | list[str]) -> list[tuple[None]]:
+    def read(path: str | list[str]) -> list[Any]:
         import napari
 
         viewer = napari.current_viewer()
@@ -162,10 +156,6 @@ def _reading(act: Callable[[Any, Path], object]) -> Read:
         return reader.NOTHING
 
     return read
-
-
-read_case, read_regions = _reading(open_in), _reading(_add_regions)
-read_cases = _reading(lambda viewer, path: open_panel(viewer, "Cases").open(path))
 
 
 def _measured_in(viewer: Any) -> Opened | None:
@@ -248,7 +238,7 @@ def find_slide(parent: "QWidget", viewer: Any, kind: str) -> None:
     case = session_of(viewer).case
     if case is None:
         return
-    found = dialogs.choose_slide(parent, case.name, kind)
+    found = dialogs.choose_path(parent, f"The slide of {case.name}", kind)
     if found is not None:
         _show_over(viewer, found)
 
