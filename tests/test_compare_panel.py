@@ -55,8 +55,8 @@ def test_genes_like_the_shown_one_come_first_and_a_click_shows_one(
     for gene in table.index[:5]:
         assert table.loc[gene, "correlation"] == pytest.approx(wanted[predicted.genes.index(gene)], abs=1e-4)
     assert "share training spots" in panel.warning.text()
-    assert panel.warnings.texts == panel.layers.warnings
-    assert panel.warnings.texts
+    assert panel.layers.warnings
+    assert panel.warnings.listed.text().splitlines() == [f"• {text}" for text in panel.layers.warnings]
     place = panel.view.visualRect(panel.model.index(2, 0)).center()
     qtbot.mouseClick(panel.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert panel.session.shown is not None
