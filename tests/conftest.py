@@ -141,7 +141,7 @@ def hand(
     model = shutil.copytree(untrained_checkpoint.path, tmp_path / "M.cmrcnet")
     remember({f"{KEPT}checkpoint": str(model)})
     # It is only asked of a drawn section and a model of real ones, or the other way round.
-    monkeypatch.setattr(dialogs, "ask_to_predict", lambda *_: True)
+    monkeypatch.setattr(dialogs, "ask", lambda *_: True)
     viewer = with_menus(napari_window)
     viewer.window.resize(1280, 800)
     hand = ByHand(viewer, monkeypatch)

@@ -65,7 +65,7 @@ def test_from_nothing_to_a_prediction_in_the_window(
     assert dialog.run.text() == BUILD
     assert "2 sections, 2 patients" in dialog.about.text()
     asked: list[str] = []
-    monkeypatch.setattr(dialogs, "ask_to_download", lambda _, question: asked.append(question) or True)
+    monkeypatch.setattr(dialogs, "ask", lambda _, _title, question: asked.append(question) or True)
     dialog.run.click()
     assert not dialog.run.isEnabled()
     dialog.close()  # it goes on
@@ -80,7 +80,7 @@ def test_from_nothing_to_a_prediction_in_the_window(
     panel.form.checkpoint.set_path("her2st")  # by its name, as it is offered
     qtbot.waitUntil(lambda: panel.run.isEnabled(), timeout=60_000)
     assert "You need" not in panel.hint.text()
-    monkeypatch.setattr(dialogs, "ask_to_predict", lambda *_: True)
+    monkeypatch.setattr(dialogs, "ask", lambda *_: True)
     panel.run.click()
     session = session_of(panel.viewer)
     qtbot.waitUntil(lambda: session.prediction is not None, timeout=60_000)
@@ -94,7 +94,7 @@ def test_cancelled_it_can_be_gone_on_with(
     monkeypatch.setitem(entries(), "her2st", publish_her2st(site, SECTIONS))
     dialog.recipes = model_recipes()
     answers = iter([False, True])
-    monkeypatch.setattr(dialogs, "ask_to_download", lambda *_: next(answers))
+    monkeypatch.setattr(dialogs, "ask", lambda *_: next(answers))
     dialog.run.click()
     ended(qtbot, dialog)
     qtbot.wait(100)

@@ -102,7 +102,7 @@ def test_the_main_job_by_keys_alone(
     _, spots = write_section(tmp_path, "C", 3)
     assert untrained_checkpoint.path is not None
     checkpoint = shutil.copytree(untrained_checkpoint.path, tmp_path / "M.cmrcnet")
-    monkeypatch.setattr(dialogs, "ask_to_predict", lambda *_: True)
+    monkeypatch.setattr(dialogs, "ask", lambda *_: True)
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_, **__: ([str(spots)], ""))  # the system's dialog
     QTest.keyClick(keys.place, Key.Key_O, Qt.KeyboardModifier.ControlModifier)
     keys.wait(lambda: session.shown is not None)

@@ -87,7 +87,7 @@ def test_a_public_slide_is_asked_about_downloaded_and_put_into_the_predict_panel
     viewer: Any, qtbot: Any, public: PublicSection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(dialogs, "ask_to_download", lambda _, question: asked.append(question) or True)
+    monkeypatch.setattr(dialogs, "ask", lambda _, _title, question: asked.append(question) or True)
     viewer.open_sample(PLUGIN, "cmu")
     qtbot.waitUntil(lambda: "slide" in [layer.name for layer in viewer.layers], timeout=SLOW)
     assert TITLE not in [layer.name for layer in viewer.layers]
@@ -100,7 +100,7 @@ def test_a_public_slide_is_asked_about_downloaded_and_put_into_the_predict_panel
 
 def test_no_is_no(viewer: Any, qtbot: Any, public: PublicSection, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(dialogs, "ask_to_download", lambda _, question: bool(asked.append(question)))
+    monkeypatch.setattr(dialogs, "ask", lambda _, _title, question: bool(asked.append(question)))
     viewer.open_sample(PLUGIN, "cmu")
     qtbot.waitUntil(lambda: bool(asked) and not viewer.layers, timeout=SLOW)
     assert public.missing

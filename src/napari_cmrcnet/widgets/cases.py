@@ -30,7 +30,6 @@ from napari_cmrcnet.widgets.jobs import JobBar
 from napari_cmrcnet.widgets.keeper import ask_for_project, keep_watch, run_to_replace
 from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import button, label, scrolled_parts, shortcut, stack
-from napari_cmrcnet.widgets.remember import recall, remember
 from napari_cmrcnet.widgets.report_pdf import print_pdf
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ EMPTY = (
     "predictions. Or open a section, and press Add this case."
 )
 SIDE = 48  # of a thumbnail, in pixels of the screen
-_FOLDER = "cases/folder"
 _KINDS = "Web page (*.html);;PDF document (*.pdf)"
 
 
@@ -215,7 +213,7 @@ class CasesPanel(DockPanel):
             self.show_cases()
 
     def _on_open(self, kind: str) -> None:
-        path = dialogs.choose_path(self, "Open cases", kind, kept=_FOLDER)
+        path = dialogs.choose_path(self, "Open cases", kind)
         if path is not None:
             self.open(path)
 
@@ -235,15 +233,14 @@ class CasesPanel(DockPanel):
             self.cases.remove(row)
 
     def _on_save(self) -> None:
-        path = ask_for_project(Path(recall(_FOLDER, str(Path.home()))), "cases")
+        path = ask_for_project("cases")
         if path is not None:
-            remember({_FOLDER: str(path.parent)})
             with told(self.jobs.warn):
                 self.cases.save(path)
 
     def _on_report(self) -> None:
         paths = [Path(case.prediction) for case in self.cases.project.cases if case.prediction]
-        out = dialogs.ask_where_to_save(self, "Report of all predictions", "cases.html", _KINDS, _FOLDER)
+        out = dialogs.ask_where_to_save(self, "Report of all predictions", "cases.html", _KINDS)
         if out is not None:
             job = html_or_pdf(partial(_report, paths), out, print_pdf)
             self.jobs.start(job, self.jobs.saved, "Report", lasting=True)

@@ -231,7 +231,7 @@ class CohortPanel(DockPanel):
 
     def _on_save(self) -> None:
         name = f"{file_name(f'{self.name}_by_section')}.csv"
-        path = ask_where_to_save(self, "Save table or plot", name, _KINDS, "cohort/folder")
+        path = ask_where_to_save(self, "Save table or plot", name, _KINDS)
         self.jobs.write(path, self._write)
 
     def _write(self, path: Path) -> None:

@@ -126,7 +126,7 @@ class ComparePanel(DockPanel):
         if table is None:
             return
         name = file_name(self._about.rpartition(":")[0])
-        path = ask_where_to_save(self, "Save table", f"{name}.csv", "Table (*.csv)", "compare/folder")
+        path = ask_where_to_save(self, "Save table", f"{name}.csv", "Table (*.csv)")
         self.jobs.write(path, lambda path: write_frame(path, table))
 
     def _on_row(self, index: QModelIndex) -> None:

@@ -13,6 +13,7 @@ from napari_cmrcnet.common.suffixes import SLIDES, dialog_filter
 from napari_cmrcnet.widgets.remember import recall, remember
 
 FOLDER = "folder"
+_LAST = "last_folder"  # under which that of the last dialog is remembered
 SLIDE = (dialog_filter("Slides", SLIDES), FOLDER)
 """What a slide may be: a file, or the folder of a DICOM or OME-Zarr slide."""
 
@@ -29,7 +30,7 @@ SCALES = {
 }
 
 
-def choose_path(parent: QWidget | None, title: str, kind: str, start: str = "", kept: str = "") -> Path | None:
+def choose_path(parent: QWidget | None, title: str, kind: str, start: str = "") -> Path | None:
     """Let the user choose a file or folder that is there; None if the dialog is cancelled.
 
     Parameters
@@ -41,17 +42,15 @@ def choose_path(parent: QWidget | None, title: str, kind: str, start: str = "", 
     kind : str
         `FOLDER`, or the kinds of files, as `dialog_filter` gives them.
     start : str
-        Where the dialog begins.
-    kept : str
-        Under which the folder is remembered, where it begins if `start` is not given.
+        Where the dialog begins; where the last one ended if it is not given.
     """
-    start = start or (recall(kept, str(Path.home())) if kept else "")
+    start = start or recall(_LAST, str(Path.home()))
     if kind == FOLDER:
         path = QFileDialog.getExistingDirectory(parent, title, start)
     else:
         path, _ = QFileDialog.getOpenFileName(parent, title, start, kind)
-    if path and kept:
-        remember({kept: str(Path(path).parent)})
+    if path:
+        remember({_LAST: str(Path(path).parent)})
     return Path(path) if path else None
 
 
@@ -90,17 +89,10 @@ def ask_for_slide(parent: QWidget | None, section: str, reason: str) -> Path | N
     box.addButton("Open without the slide", QMessageBox.ButtonRole.RejectRole)
     box.exec()
     kind = next((kind for kind, button in buttons.items() if button is box.clickedButton()), None)
-    return None if kind is None else choose_slide(parent, section, kind)
+    return None if kind is None else choose_path(parent, f"The slide of {section}", kind)
 
 
-def choose_slide(parent: QWidget | None, section: str, kind: str) -> Path | None:
-    """Let the user choose the file or folder of a slide; None if the dialog is cancelled."""
-    return choose_path(parent, f"The slide of {section}", kind)
-
-
-def ask_where_to_save(
-    parent: QWidget | None, title: str, proposed: str | Path, kinds: str, kept: str = ""
-) -> Path | None:
+def ask_where_to_save(parent: QWidget | None, title: str, proposed: str | Path, kinds: str) -> Path | None:
     """Ask for the name of a file; None if the user thinks better of it.
 
     A name without one of the endings gets that of the chosen kind. The dialog, which asks before a file is replaced,
@@ -113,13 +105,11 @@ def ask_where_to_save(
     title : str
         Of the dialog.
     proposed : str or Path
-        A name, with its folder unless that is kept.
+        A name, with its folder if it is not where the last dialog ended.
     kinds : str
         As of QFileDialog, each with one ending first: ``PNG picture (*.png);;SVG drawing (*.svg)``.
-    kept : str
-        Under which the folder is remembered.
     """
-    start = Path(recall(kept, str(Path.home()))) / proposed if kept else proposed
+    start = Path(recall(_LAST, str(Path.home()))) / proposed
     name, kind = QFileDialog.getSaveFileName(parent, title, str(start), kinds)
     if not name:
         return None
@@ -127,10 +117,9 @@ def ask_where_to_save(
     if not name.lower().endswith(tuple(_endings(kinds))):
         path = Path(name + _endings(kind or kinds)[0])
         question = f"{path.name} already exists. Replace it?"
-        if is_there(path) and QMessageBox.question(parent, title, question) != QMessageBox.StandardButton.Yes:
+        if is_there(path) and not ask(parent, title, question):
             return None
-    if kept:
-        remember({kept: str(path.parent)})
+    remember({_LAST: str(path.parent)})
     return path
 
 
@@ -138,27 +127,17 @@ def _endings(kinds: str) -> list[str]:
     return re.findall(r"\*(\.[\w.]+)", kinds)
 
 
-def ask_to_download(parent: QWidget | None, question: str) -> bool:
-    """Ask whether to download something of the size that the question says."""
-    return QMessageBox.question(parent, "Download?", question) == QMessageBox.StandardButton.Yes
-
-
-def ask_to_predict(parent: QWidget | None, doubt: str) -> bool:
-    """Say why a prediction is surely not what the user wants, and ask whether to run it all the same."""
-    question = f"{doubt}\n\nPredict anyway?"
-    return QMessageBox.question(parent, "Predict anyway?", question) == QMessageBox.StandardButton.Yes
+def ask(parent: QWidget | None, title: str, question: str) -> bool:
+    """Ask a question that is answered with yes or no."""
+    return QMessageBox.question(parent, title, question) == QMessageBox.StandardButton.Yes
 
 
 def ask_to_save(parent: QWidget | None, section: str, what: str) -> Literal["save", "discard", "cancel"]:
     """Say what of a section is not saved, before it is replaced or the window is closed, and ask what to do."""
-    box = QMessageBox(parent)
-    box.setIcon(QMessageBox.Icon.Question)
-    box.setWindowTitle("Save?")
-    box.setText(f"{section}: the {what} {'are' if ' and ' in what or what != 'prediction' else 'is'} not saved.")
+    said = f"{section}: the {what} {'are' if ' and ' in what or what != 'prediction' else 'is'} not saved."
     buttons = QMessageBox.StandardButton
-    box.setStandardButtons(buttons.Save | buttons.Discard | buttons.Cancel)
-    box.setDefaultButton(buttons.Save)
-    answer = box.exec()
+    offered = buttons.Save | buttons.Discard | buttons.Cancel
+    answer = QMessageBox.question(parent, "Save?", said, offered, buttons.Save)
     return "save" if answer == buttons.Save else "discard" if answer == buttons.Discard else "cancel"
 
 

@@ -66,15 +66,14 @@ class ExportPanel(DockPanel):
         tip = "Width of the figure in print. Many journals have columns of 85 to 90 mm and pages of 180 mm."
         self.width_mm = number(tip, 60, 400, suffix=" mm")
         self.width_mm.setValue(180)
-        self.purpose, self.missing = label(selectable=True), label(selectable=True)
+        self.purpose = label(selectable=True)
         tip = "Asks for a name and writes the file. If you cancel, no incomplete file is left."
         self.button = button("Export…", tip, self._on_export)
         self.jobs = JobBar(self)
         self.form = QWidget()
         rows = ("File", self.format), ("Genes", self.genes), ("Width", self.width_mm)
         self._form = bare(form_of(*rows, inside=self.form))
-        below = (self.purpose, self.missing, self.button, self.jobs)
-        scroll = scrolled_parts(self.empty, self.form, *below, None)
+        scroll = scrolled_parts(self.empty, self.form, self.purpose, self.button, self.jobs, None)
         scroll.setMinimumWidth(320)  # a scroll area asks for no room of its own, and would cut the lists off
         stack(self, scroll)
 
@@ -105,7 +104,7 @@ class ExportPanel(DockPanel):
     def export_to(self, path: Path) -> None:
         """Write the chosen file in a worker thread."""
         self.layers.read_regions()
-        remember({"export/folder": str(path.parent), "export/format": self.kind})
+        remember({"export/format": self.kind})
         note = said_of(corner_of(self.session)) if self.kind == "geojson" else ""
         with told(self.jobs.warn):
             job = export_job(self.session, self.kind, path, self.choice, self.width_mm.value())
@@ -125,7 +124,7 @@ class ExportPanel(DockPanel):
 
     def _on_export(self) -> None:
         each = FORMATS[self.kind]
-        path = ask_where_to_save(self, f"Export: {each.name}", self.default_name(), each.kinds, "export/folder")
+        path = ask_where_to_save(self, f"Export: {each.name}", self.default_name(), each.kinds)
         if path is not None:
             self.export_to(path)
 
@@ -138,7 +137,7 @@ class ExportPanel(DockPanel):
         """List the genes that can be chosen, those chosen before if they are still there."""
         here = self.session.shown is not None  # of a new case nothing is shown at first
         self.empty.setVisible(not here)
-        for widget in (self.form, self.purpose, self.missing, self.button):
+        for widget in (self.form, self.purpose, self.button):
             widget.setVisible(here)
         if not here:
             return
@@ -162,8 +161,6 @@ class ExportPanel(DockPanel):
         if self.session.shown is None:
             return
         predict_first = FORMATS[self.kind].predicted and self.session.prediction is None
-        self.purpose.setText(PREDICT_FIRST if predict_first else FORMATS[self.kind].purpose)
+        purpose = PREDICT_FIRST if predict_first else FORMATS[self.kind].purpose
+        self.purpose.setText("\n\n".join(filter(None, (purpose, missing_package(self.kind)))))
         self.button.setEnabled(not predict_first and not self.jobs.busy)
-        missing = missing_package(self.kind)
-        self.missing.setText(f"⚠ {missing}")
-        self.missing.setVisible(bool(missing))

@@ -148,7 +148,7 @@ SETS = "sets"
 def missing_package(kind: str) -> str:
     """Return what must be installed for a format, in a sentence, or an empty text."""
     if kind in ("spatialdata", IMAGE_TOO) and find_spec("spatialdata") is None:
-        return 'It needs a package that is not installed: pip install "napari-cmrcnet[spatialdata]"'
+        return '⚠ It needs a package that is not installed: pip install "napari-cmrcnet[spatialdata]"'
     return ""
 
 

@@ -12,8 +12,6 @@ from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
 from napari_cmrcnet.widgets.messages import told
 from napari_cmrcnet.widgets.parts import button, choice, fill_choice, in_row, stack, tipped
 
-_FOLDER = "panels/folder"  # under which the last folder is remembered
-
 
 class PanelRow(QWidget):
     """Chooses a panel of the session, and adds panels to it.
@@ -108,7 +106,7 @@ class PanelRow(QWidget):
     def _on_new(self) -> None:
         names = ("panel", *(f"panel {number}" for number in range(2, 2 + len(self.session.panels))))
         free = next(name for name in names if name not in self.session.panels)  # a panel is known by its file's name
-        path = ask_where_to_save(self, "Save the panel", f"{free}.txt", "Text, one gene per line (*.txt)", _FOLDER)
+        path = ask_where_to_save(self, "Save the panel", f"{free}.txt", "Text, one gene per line (*.txt)")
         if path is None or self._genes is None:
             return
         panel = Panel(path.stem, self._genes.ticked_symbols)
@@ -118,7 +116,7 @@ class PanelRow(QWidget):
 
     def _on_load(self) -> None:
         kinds = "Lists of genes (*.txt *.csv *.tsv *.gmt);;All files (*)"
-        path = choose_path(self, "Load a panel", kinds, kept=_FOLDER)
+        path = choose_path(self, "Load a panel", kinds)
         if path is not None:
             with told(self.said.emit):
                 self._add(load_panel(path))

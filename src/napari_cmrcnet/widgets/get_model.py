@@ -74,17 +74,22 @@ class GetModelDialog(QDialog):
     def refresh(self) -> None:
         """List what there is now."""
         self.list.clear()
-        own = self._group(OWN)
-        for name in user_models():
-            self._row(own, name, "", "on this computer", "")
-        if not own.childCount():
-            own.setHidden(True)
-        public = self._group("Can be built from public data")
-        for key, recipe in self.recipes.items():
-            self._row(public, key, recipe.tissue, recipe.size, recipe.licence)
+        public = [(key, each.tissue, each.size, each.licence) for key, each in self.recipes.items()]
+        own = [(name, "", "on this computer", "") for name in user_models()]
+        for title, rows in ((OWN, own), ("Can be built from public data", public)):
+            group = QTreeWidgetItem(self.list, [title])
+            group.setFlags(Qt.ItemFlag.ItemIsEnabled)
+            group.setFirstColumnSpanned(True)
+            font = group.font(0)
+            font.setBold(True)
+            group.setFont(0, font)
+            group.setHidden(not rows)
+            for cells in rows:
+                row = QTreeWidgetItem(group, cells)
+                for column, cell in enumerate(cells):
+                    row.setToolTip(column, cell)
         self.list.expandAll()
-        first = own if own.childCount() else public
-        self.list.setCurrentItem(first.child(0))
+        self.list.setCurrentItem(self.list.topLevelItem(0 if own else 1).child(0))
 
     def select(self, name: str) -> None:
         """Select the row of a model; one of the user's where both have it."""
@@ -98,7 +103,7 @@ class GetModelDialog(QDialog):
 
         def on_size(said: str) -> None:
             question = f"{said} Download it, and build the model?"
-            if not said or dialogs.ask_to_download(self, question):
+            if not said or dialogs.ask(self, "Download?", question):
                 job, title = _building(recipe, out), f"Building {key}"
                 self.jobs.start(job, self._on_built, title, lasting=True, ended=self._on_ended)
 
@@ -108,20 +113,6 @@ class GetModelDialog(QDialog):
         """After Cancel say what is true here: what was done is kept."""
         if isalive(self) and self.jobs.text.startswith("Cancelled"):
             self.jobs.message("Cancelled. What was downloaded and computed is kept; press the button to continue.")
-
-    def _group(self, title: str) -> QTreeWidgetItem:
-        group = QTreeWidgetItem(self.list, [title])
-        group.setFlags(Qt.ItemFlag.ItemIsEnabled)
-        group.setFirstColumnSpanned(True)
-        font = group.font(0)
-        font.setBold(True)
-        group.setFont(0, font)
-        return group
-
-    def _row(self, group: QTreeWidgetItem, *cells: str) -> None:
-        row = QTreeWidgetItem(group, list(cells))
-        for column, cell in enumerate(cells):
-            row.setToolTip(column, cell)
 
     @property
     def _current(self) -> tuple[str, bool]:
@@ -179,38 +170,33 @@ class GetModelDialog(QDialog):
         self.jobs.message(f"{name} was added, and is chosen in the Predict panel.")
 
     def _on_file(self) -> None:
-        from napari_cmrcnet.catalogue.index import add_model
-
         path = dialogs.choose_path(self, "A packed model", "Packed models (*.zip)")
         if path is not None:
-            self.jobs.start(add_model(str(path)), self._on_added, "Adding the model", lasting=True)
+            self.add(str(path))
 
     def _on_address(self) -> None:
         text, said = QInputDialog.getText(self, "Add from an address", "Address of a packed model, or of an index:")
         if said and text.strip():
             self.add(text.strip())
 
-    def add(self, address: str) -> None:
-        """Receive a packed model, or ask an index which it offers."""
+    def add(self, address: str, *told: Any) -> None:
+        """Receive a packed model, of which an index has told more, or ask an index which it offers."""
         from napari_cmrcnet.catalogue.index import add_model, is_index, read_index
 
         if is_index(address):
             job = in_thread(lambda: read_index(address), Progress("Asking the index", 0, 0))
             self.jobs.start(job, self._on_index, "Asking the index")
         else:
-            self.jobs.start(add_model(address), self._on_added, "Adding the model", lasting=True)
+            self.jobs.start(add_model(address, *told), self._on_added, "Adding the model", lasting=True)
 
     def _on_index(self, offered: Mapping[str, Any]) -> None:
-        from napari_cmrcnet.catalogue.index import add_model
-
         if not offered:
             raise UserError("The index offers no model.")
         lines = {f"{one.name}: {one.about} ({one.licence})": one for one in offered.values()}
         line = dialogs.choose_one(self, "Models of the index", "Which model?", list(lines))
         if line is not None:
             one = lines[line]
-            job = add_model(one.address, one.name, one.sha256, one.size)
-            self.jobs.start(job, self._on_added, "Adding the model", lasting=True)
+            self.add(one.address, one.name, one.sha256, one.size)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802  Qt's name
         """Hide, so that what is under way goes on."""

@@ -18,7 +18,6 @@ from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.dock_panel import main_window
 from napari_cmrcnet.widgets.jobs import close_unseen, run_in_window
 from napari_cmrcnet.widgets.messages import told
-from napari_cmrcnet.widgets.remember import recall
 
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
@@ -199,7 +198,7 @@ def save_case(viewer: Any) -> bool:
                 return False
             cases.note_saved()
         else:
-            place = cases.project.path or ask_for_project(*_place_for(viewer, case))
+            place = cases.project.path or ask_for_project(_place_for(viewer, case))
             if place is None:
                 return False
             cases.add_shown()
@@ -216,8 +215,7 @@ def save_prediction(viewer: Any, prediction: "Prediction", title: str = "Save th
     UserError
         If it cannot be written there.
     """
-    folder, name = _place_for(viewer, prediction)
-    proposed = folder / f"{name}_predicted.h5ad"
+    proposed = f"{_place_for(viewer, prediction)}_predicted.h5ad"
     path = prediction.path or dialogs.ask_where_to_save(None, title, proposed, "Predictions (*.h5ad)")
     if path is not None:
         prediction.provenance.check_output(path)
@@ -225,16 +223,15 @@ def save_prediction(viewer: Any, prediction: "Prediction", title: str = "Save th
     return path is not None
 
 
-def ask_for_project(folder: Path, name: str) -> Path | None:
+def ask_for_project(name: str | Path) -> Path | None:
     """Ask where a list of cases is to be kept."""
-    proposed = folder / f"{name}{PROJECTS[0]}"
-    return dialogs.ask_where_to_save(None, "Save the list of cases", proposed, PROJECT_FILE)
+    return dialogs.ask_where_to_save(None, "Save the list of cases", f"{name}{PROJECTS[0]}", PROJECT_FILE)
 
 
-def _place_for(viewer: Any, case: "Case") -> tuple[Path, str]:
-    """Return the folder and the name, without an ending, to propose for what is kept of a case."""
+def _place_for(viewer: Any, case: "Case") -> Path:
+    """Return the name, without an ending, to propose for what is kept of a case: beside the list, if that is kept."""
     place = layers_of(viewer).cases.project.path
-    return place.parent if place is not None else Path(recall("export/folder", str(Path.home()))), file_name(case.name)
+    return (Path() if place is None else place.absolute().parent) / file_name(case.name)
 
 
 def _say(text: str) -> None:

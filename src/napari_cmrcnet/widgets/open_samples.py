@@ -88,7 +88,7 @@ def _open_public(title: str) -> list[Any]:
         open_panel(viewer, "Predict").form.choose(section.slide, section.spots)
 
     def asked(question: str) -> None:
-        if dialogs.ask_to_download(None, question):
+        if dialogs.ask(None, "Download?", question):
             run_in_window(viewer, download(section), downloaded, f"Downloading {title}")
 
     if section.missing:

@@ -87,7 +87,7 @@ class PlotsPanel(DockPanel):
 
     def save_picture(self) -> None:
         """Ask for a file and save the plot in it, drawn for print."""
-        path = ask_where_to_save(self, "Save picture", self._suggested_name(), _KINDS, "plots/folder")
+        path = ask_where_to_save(self, "Save picture", self._suggested_name(), _KINDS)
         self.jobs.write(path, self.view.save)
 
     def _suggested_name(self) -> str:

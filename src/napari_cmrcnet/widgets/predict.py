@@ -62,8 +62,8 @@ class PredictPanel(DockPanel):
             self._look()
             self.jobs.message(CHANGED)
             return
-        doubts = [check.text for check in inspection.checks if check.asks]
-        if doubts and not dialogs.ask_to_predict(self, " ".join(doubts)):
+        doubts = " ".join(check.text for check in inspection.checks if check.asks)
+        if doubts and not dialogs.ask(self, "Predict anyway?", f"{doubts}\n\nPredict anyway?"):
             return
         if (self.session.prediction is not None or self._of_another) and not may_leave(self.viewer):
             return

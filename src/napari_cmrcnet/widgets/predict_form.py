@@ -105,10 +105,9 @@ class PredictForm(QWidget):
 
     def take_layer(self, *_: Any) -> None:
         """Offer the slide that is the selected layer; take it where none is chosen yet."""
-        path = slide_path(self.viewer.layers.selection.active)
-        self.layer_button.setEnabled(path is not None)
-        if path is not None and self.slide.path is None:
-            self.slide.set_path(path)
+        self.layer_button.setEnabled(self._of_layer is not None)
+        if self.slide.path is None:
+            self.slide.set_path(self._of_layer)
 
     def describe(self, inspection: "Inspection") -> None:
         """Say what each file is or why it cannot be used, and offer what can be chosen of it."""
@@ -128,7 +127,7 @@ class PredictForm(QWidget):
             "OME-Zarr slide.",
         )
         tip = "Uses the slide of the layer that is selected in napari."
-        self.layer_button = button("Use the selected layer", tip, self._use_layer)
+        self.layer_button = button("Use the selected layer", tip, lambda: self.slide.set_path(self._of_layer))
         self.checkpoint = PathRow(
             "checkpoint",
             (dialogs.FOLDER,),
@@ -265,7 +264,6 @@ class PredictForm(QWidget):
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.checkpoint.edit.setCompleter(completer)
 
-    def _use_layer(self) -> None:
-        path = slide_path(self.viewer.layers.selection.active)
-        if path is not None:
-            self.slide.set_path(path)
+    @property
+    def _of_layer(self) -> Path | None:
+        return slide_path(self.viewer.layers.selection.active)

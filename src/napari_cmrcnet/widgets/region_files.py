@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from napari_cmrcnet.widgets.jobs import JobBar
 
 GEOJSON = "QuPath GeoJSON (*.geojson *.json *.geojson.gz *.json.gz)"
-_FOLDER = "regions/folder"
 
 
 class RegionFiles:
@@ -90,7 +89,7 @@ class RegionFiles:
             self._jobs.message("The table was copied. Paste it into a spreadsheet.")
 
     def _on_import(self) -> None:
-        path = choose_path(self._panel, "Import regions", GEOJSON, kept=_FOLDER)
+        path = choose_path(self._panel, "Import regions", GEOJSON)
         if path is not None:
             self.import_geojson(path)
 
@@ -106,7 +105,7 @@ class RegionFiles:
 
     def _write(self, title: str, suffix: str, kinds: str, write: Callable[[Path], object], note: str = "") -> None:
         name = f"{self._what()[0] or 'regions'}{suffix}"
-        self._jobs.write(ask_where_to_save(self._panel, title, name, kinds, _FOLDER), write, note)
+        self._jobs.write(ask_where_to_save(self._panel, title, name, kinds), write, note)
 
     def _what(self) -> tuple[str, str]:
         case, shown = self._session.case, self._session.shown

@@ -32,7 +32,6 @@ ABOUT = (
     "plausible it looks. Colours go from the 1st to the 99th percentile of each map. Genes without a PCC, such as "
     "those found at fewer than 10 spots, are left out. The answers are written after each map."
 )
-_FOLDER = "review/folder"
 NOT_SCORED = "A review needs a section that is measured and predicted."
 
 
@@ -77,13 +76,13 @@ class ReviewPanel(DockPanel):
             self.message.setText("The scores that name these genes are not computed yet; choose a panel.")
             return
         name = f"{prediction.name}_review.csv"
-        path = ask_where_to_save(self, "Where to write the answers", name, "Answers (*.csv)", _FOLDER)
+        path = ask_where_to_save(self, "Where to write the answers", name, "Answers (*.csv)")
         if path is not None:
             self._open(lambda: Review(prediction, chosen[1], path, secrets.randbelow(2**31)))
 
     def _on_resume(self) -> None:
         prediction, kind = self.session.prediction, dialog_filter("Answers", [".csv"])
-        path = choose_path(self, "The answers of a review", kind, kept=_FOLDER)
+        path = choose_path(self, "The answers of a review", kind)
         if path is not None and prediction is not None:
             self._open(lambda: Review.resume(prediction, path))
 
