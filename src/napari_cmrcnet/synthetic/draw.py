@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.special import expit
 
 from napari_cmrcnet.synthetic.genes import CELL_TYPES
-from napari_cmrcnet.synthetic.tissue import Field, Region, Tissue, borders, nearest, scatter, smooth_noise
+from napari_cmrcnet.synthetic.tissue import TISSUES, Field, Region, Tissue, borders, nearest, scatter, smooth_noise
 
 MPP = 0.5  # the full resolution of a synthetic slide, µm per pixel
 
@@ -19,20 +19,6 @@ MPP = 0.5  # the full resolution of a synthetic slide, µm per pixel
 _HAEMATOXYLIN = np.array([0.5626, 0.7201, 0.4062])
 _EOSIN = np.array([0.2159, 0.8012, 0.5581])
 
-# Ground of each compartment: eosin, haematoxylin, contrast of its fibres and of its grain.
-_GROUND = {
-    Region.STROMA: (0.42, 0.05, 0.17, 0.16),
-    Region.INFLAMED: (0.32, 0.08, 0.10, 0.16),
-    Region.TUMOUR_HIGH: (0.30, 0.30, 0.02, 0.16),
-    Region.TUMOUR_LOW: (0.46, 0.07, 0.02, 0.16),
-    Region.IMMUNE: (0.20, 0.18, 0.02, 0.16),
-    Region.NECROSIS: (0.62, 0.07, 0.05, 0.75),
-    Region.GLAND: (0.44, 0.16, 0.02, 0.16),
-    Region.MUSCLE: (0.72, 0.07, 0.15, 0.16),
-    Region.ADIPOSE: (0.42, 0.08, 0.00, 0.16),
-    Region.VESSEL: (0.55, 0.08, 0.00, 0.16),
-    Region.APICAL: (0.46, 0.14, 0.02, 0.16),
-}
 # Of each cell type its nucleus: length and width in µm; standard deviation of the size, relative; haematoxylin in the
 # middle; contrast of the chromatin's clumps; how much darker the membrane is than the middle; probability of a visible
 # nucleolus. Then its cytoplasm, if it shows one: radius in µm, eosin, haematoxylin.
@@ -91,7 +77,7 @@ def _fibres(flow: Field, rng: np.random.Generator, thin: float, long: float) -> 
 def _between_nuclei(tissue: Tissue, rng: np.random.Generator) -> tuple[Field, Field]:
     """Eosin and haematoxylin of all but the nuclei, on the grid of 1 µm."""
     side = len(tissue.region)
-    table = np.array([_GROUND.get(place, (0.0, 0.0, 0.0, 0.0)) for place in Region], np.float32)
+    table = np.array([TISSUES[place][:4] if place in TISSUES else (0.0,) * 4 for place in Region], np.float32)
     eosin, haematoxylin, contrast, grain = table.T[:, tissue.compartment]
     eosin += contrast * (0.75 * _fibres(tissue.flow, rng, 3.0, 28.0) + 0.55 * _fibres(tissue.flow, rng, 1.0, 12.0))
     # Collagen bundles part when the section is cut.

@@ -17,10 +17,10 @@ from PIL import Image
 from scipy.sparse import csr_matrix
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.files import atomic_file, write_content
+from napari_cmrcnet.common.files import atomic_file
 from napari_cmrcnet.common.hdf5 import write_h5ad
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.common.spreadsheet import csv_text
+from napari_cmrcnet.common.spreadsheet import write_frame
 from napari_cmrcnet.synthetic.draw import MPP, render
 from napari_cmrcnet.synthetic.genes import CELL_TYPES, DRIVEN, GENES, draw_counts
 from napari_cmrcnet.synthetic.tissue import Region, Tissue, at, composition, make_tissue
@@ -67,19 +67,14 @@ def simulate(folder: str | os.PathLike[str], *, n_sections: int = 4, seed: int =
         raise UserError(f"{present[0]} exists already; choose a new folder, so that nothing is overwritten.")
     for done, name in enumerate(names):
         step = Progress("Drawing synthetic sections", done, n_sections, "sections")
-        image, table = yield from in_thread(partial(_section, name, side, np.random.default_rng([seed, done])), step)
-        write_slide(folder / f"{name}.tif", image)
-        yield step
-        write_h5ad(folder / f"{name}.h5ad", table)
+        rng = np.random.default_rng([seed, done])
+        tissue = yield from in_thread(partial(make_tissue, side, rng), step)
+        write_slide(folder / f"{name}.tif", (yield from in_thread(partial(render, tissue, rng), step)))
+        write_h5ad(folder / f"{name}.h5ad", (yield from in_thread(partial(measure, tissue, name, rng), step)))
     rows = [(name, f"{name}.tif", f"{name}.h5ad", f"synthetic {number}") for number, name in enumerate(names, 1)]
-    sheet = write_content(folder / "sections.csv", csv_text([("section", "slide", "spots", "patient"), *rows]))
+    sheet = write_frame(folder / "sections.csv", pd.DataFrame(rows, columns=["section", "slide", "spots", "patient"]))
     yield Progress("Drawing synthetic sections", n_sections, n_sections, "sections")
     return sheet
-
-
-def _section(name: str, side: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], anndata.AnnData]:
-    tissue = make_tissue(side, rng)
-    return render(tissue, rng), measure(tissue, name, rng)
 
 
 def write_slide(path: Path, image: NDArray[np.uint8]) -> None:

@@ -23,18 +23,20 @@ Region = IntEnum(
 )
 _OUTWARDS = np.repeat(np.arange(1, 10, dtype=np.uint8), [2, 3, 2, 3, 3, 2, 3, 4, 3])  # for a section's 25 seeds
 
-# Mean distance of nuclei in µm, and the cell types with their weights.
-_MIXTURES: dict[int, tuple[float, dict[str, float]]] = {
-    Region.STROMA: (27.0, {"fibroblast": 0.85, "t_cell": 0.05, "macrophage": 0.04, "endothelial": 0.06}),
-    Region.INFLAMED: (14.0, {"fibroblast": 0.25, "plasma": 0.36, "macrophage": 0.26, "t_cell": 0.13}),
-    Region.TUMOUR_HIGH: (13.2, {"tumour_high": 0.93, "t_cell": 0.05, "macrophage": 0.02}),
-    Region.TUMOUR_LOW: (10.0, {"tumour_low": 0.97, "t_cell": 0.03}),
-    Region.IMMUNE: (6.9, {"t_cell": 0.55, "b_cell": 0.38, "plasma": 0.04, "macrophage": 0.03}),
-    Region.NECROSIS: (13.0, {"necrotic": 0.86, "macrophage": 0.14}),
-    Region.GLAND: (7.2, {"epithelial": 1.0}),
-    Region.MUSCLE: (23.0, {"muscle": 0.92, "fibroblast": 0.04, "endothelial": 0.04}),
-    Region.ADIPOSE: (19.0, {"adipocyte": 1.0}),
-    Region.VESSEL: (6.0, {"endothelial": 1.0}),
+# Of each tissue the ground: eosin, haematoxylin, contrast of its fibres and of its grain. Then the mean distance of its
+# nuclei in µm, and how many of 100 cells are of which type.
+TISSUES: dict[int, tuple[float, float, float, float, float, dict[str, int]]] = {
+    Region.STROMA: (0.42, 0.05, 0.17, 0.16, 27.0, {"fibroblast": 85, "t_cell": 5, "macrophage": 4, "endothelial": 6}),
+    Region.INFLAMED: (0.32, 0.08, 0.10, 0.16, 14.0, {"fibroblast": 25, "plasma": 36, "macrophage": 26, "t_cell": 13}),
+    Region.TUMOUR_HIGH: (0.30, 0.30, 0.02, 0.16, 13.2, {"tumour_high": 93, "t_cell": 5, "macrophage": 2}),
+    Region.TUMOUR_LOW: (0.46, 0.07, 0.02, 0.16, 10.0, {"tumour_low": 97, "t_cell": 3}),
+    Region.IMMUNE: (0.20, 0.18, 0.02, 0.16, 6.9, {"t_cell": 55, "b_cell": 38, "plasma": 4, "macrophage": 3}),
+    Region.NECROSIS: (0.62, 0.07, 0.05, 0.75, 13.0, {"necrotic": 86, "macrophage": 14}),
+    Region.GLAND: (0.44, 0.16, 0.02, 0.16, 7.2, {"epithelial": 100}),
+    Region.MUSCLE: (0.72, 0.07, 0.15, 0.16, 23.0, {"muscle": 92, "fibroblast": 4, "endothelial": 4}),
+    Region.ADIPOSE: (0.42, 0.08, 0.00, 0.16, 19.0, {"adipocyte": 100}),
+    Region.VESSEL: (0.55, 0.08, 0.00, 0.16, 6.0, {"endothelial": 100}),
+    Region.APICAL: (0.46, 0.14, 0.02, 0.16, np.inf, {"epithelial": 100}),  # their nuclei lie in the gland's ring
 }
 _FLAT = [CELL_TYPES.index(kind) for kind in ("fibroblast", "endothelial", "adipocyte", "muscle")]
 
@@ -179,10 +181,10 @@ def _cells(
     side = len(compartment)
     infiltration, follicle = smooth_noise(rng, side, 150), smooth_noise(rng, side, 110)
     places, kinds = [], []
-    for place, (spacing, mixture) in _MIXTURES.items():
+    for place, (*_, spacing, mixture) in TISSUES.items():
         points = scatter(rng, side, spacing)
         points = points[at(compartment, points) == place]
-        weights = np.tile(list(mixture.values()), (len(points), 1))
+        weights = np.tile(np.array(list(mixture.values()), np.float64), (len(points), 1))
         for column, kind in enumerate(mixture):
             if kind in ("t_cell", "plasma", "macrophage") and place != Region.IMMUNE:
                 weights[:, column] *= np.exp(0.7 * at(infiltration, points))
