@@ -12,7 +12,6 @@ from napari_cmrcnet.retrieval.encoder_entry import fields_of
 from napari_cmrcnet.retrieval.genes import GeneNames
 from napari_cmrcnet.retrieval.known_genes import BankSummary
 from napari_cmrcnet.retrieval.leaks import leak, unknown_patient
-from napari_cmrcnet.sections.alignment import placement
 from napari_cmrcnet.sections.tissue import TissueMask, tissue_job
 from napari_cmrcnet.sections.totals import total_genes
 
@@ -142,15 +141,17 @@ def _field(section: "Section", card: Card) -> Check | None:
 
 
 def _on_tissue(section: "Section", tissue: TissueMask) -> Check:
-    found = placement(tissue, section.xy)
-    text = f"{found.share:.0%} of the {len(section.xy):,} spots lie on tissue"
-    if found.share >= ON_TISSUE:
+    share = float(tissue.contains(section.xy).mean())
+    text = f"{share:.0%} of the {len(section.xy):,} spots lie on tissue"
+    if share >= ON_TISSUE:
         return Check(True, f"{text}.")
-    if found.best - found.share >= MISPLACED:
-        where = _in_words(*(length * section.mpp for length in found.shift))
-        return Check(False, f"{text}; {found.best:.0%} would if all were moved {where}. {OF_THIS_SLIDE}")
+    shift = tissue.best_shift(section.xy)
+    best = float(tissue.contains(section.xy + shift).mean())
+    if best - share >= MISPLACED:
+        where = _in_words(*(shift * section.mpp))
+        return Check(False, f"{text}; {best:.0%} would if all were moved {where}. {OF_THIS_SLIDE}")
     pale = f"{text}; the others lie on glass, or on fat, which is as pale"
-    if found.share < SOME_ON_TISSUE:
+    if share < SOME_ON_TISSUE:
         return Check(False, f"{pale}. {OF_THIS_SLIDE}")
     return Check(True, f"{pale}. Moving them would not place clearly more of them on tissue.")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.slides.slide import Slide
 
 OVERVIEW_PX = 2048
+SEARCH_PX = 256  # of the mask's longer side, where a shift is looked for: finer than a spot on any slide
 DEBRIS_UM2 = 50_000.0  # a square of 224 µm: less than two patches
 HOLE_UM2 = 50_000.0
 MOST_SPOTS = 5_000_000
@@ -50,6 +51,29 @@ class TissueMask:
         on_tissue = np.zeros(len(inside), dtype=bool)
         on_tissue[inside] = self.mask[rows[inside].astype(np.int64), columns[inside].astype(np.int64)]
         return on_tissue
+
+    def best_shift(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the shift (x, y) of all spots, (n, 2) in full-resolution pixels, that brings most of them onto tissue.
+
+        The share on tissue alone does not tell spots that belong elsewhere from spots on fat, which is as pale as
+        glass: only the former would gain from being moved. All shifts are tried at once, by correlation with a coarse
+        mask. Where no shift brings all spots onto the slide, it is (0, 0).
+        """
+        from scipy.signal import fftconvolve
+
+        height, width = (side * self.downsample for side in self.mask.shape)
+        if (np.ptp(xy, axis=0) > [2 * width, 2 * height]).any():
+            return np.zeros(2)
+        step = max(1, max(self.mask.shape) // SEARCH_PX)
+        coarse = self.mask[::step, ::step].astype(np.float32)
+        pixel = self.downsample * step
+        column, row = np.floor((xy - xy.min(axis=0)) / pixel).astype(np.int64).T
+        spots = np.zeros((row.max() + 1, column.max() + 1), np.float32)
+        np.add.at(spots, (row, column), 1)
+        on_tissue = fftconvolve(coarse, spots[::-1, ::-1])  # by where the spots' first row and column would lie
+        top, left = np.unravel_index(int(on_tissue.argmax()), on_tissue.shape)
+        corner = (np.array([left, top]) - [spots.shape[1] - 1, spots.shape[0] - 1]) * pixel
+        return np.asarray(corner - xy.min(axis=0), np.float64)
 
 
 def tissue_job(slide: "Slide", mpp: float) -> Job[TissueMask]:
