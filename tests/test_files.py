@@ -10,17 +10,18 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata
 import h5py
 import numpy as np
+import psutil
 import pytest
 from scipy import sparse
 
 from napari_cmrcnet.benchmark.results import load_result
 from napari_cmrcnet.benchmark.run import _recorded
-from napari_cmrcnet.common import hdf5
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError, cannot_read
 from napari_cmrcnet.common.files import (
@@ -312,7 +313,7 @@ def test_only_what_is_used_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert again.uns == {"spatial": {"A": {"scalefactors": {"x": 2.0}}}}
     assert not again.obsp
     assert again.raw.X.max() == 2
-    monkeypatch.setattr(hdf5, "machine_memory", lambda: 40)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=40))
     with pytest.raises(UserError, match=r"a\.h5ad takes 1 kB of memory, and this machine has 1 kB"):
         read_h5ad(tmp_path / "a.h5ad")
 

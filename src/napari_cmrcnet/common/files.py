@@ -111,13 +111,15 @@ def _temporary(path: Path) -> Path:
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
     stem = short_name(path)
-    with suppress(OSError):
+    with suppress(OSError, OverflowError):  # the latter for a number that no process has
         _clear_leftovers(path.parent, stem)
     return path.with_name(f".{stem}.{_machine()}-{_boot()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
 
 
 def _clear_leftovers(folder: Path, stem: str) -> None:
     """Remove temporaries of a name whose process is no more; those of another machine after a week."""
+    import psutil  # which --help does not need
+
     for path in folder.iterdir():
         if not (path.name.startswith(f".{stem}.") and path.name.endswith(".part")):
             continue
@@ -126,7 +128,8 @@ def _clear_leftovers(folder: Path, stem: str) -> None:
             continue
         machine, boot, pid, _ = place
         mine = machine == _machine()
-        if (mine and (boot != _boot() or not _is_alive(int(pid)))) or time.time() - path.stat().st_mtime > ABANDONED:
+        ended = boot != _boot() or not psutil.pid_exists(int(pid))
+        if (mine and ended) or time.time() - path.stat().st_mtime > ABANDONED:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -142,18 +145,6 @@ def _boot() -> str:
         return hashlib.sha256(Path("/proc/sys/kernel/random/boot_id").read_bytes()).hexdigest()[:6]
     except OSError:
         return "0"
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # asking would end it
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # another's
-        return True
-    return True
 
 
 @contextmanager

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from napari_cmrcnet.common.errors import UserError, readable
+from napari_cmrcnet.common.errors import readable
 from napari_cmrcnet.common.files import atomic_file
-from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
-from napari_cmrcnet.common.text import size_text
+from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5, check_memory
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -57,12 +56,7 @@ def read_parts(path: Path, file: Any, without: Sequence[str] = ()) -> "AnnData":
     names = [name for name in file if name not in (*UNUSED, "uns", *without)]
     uns = file.get("uns", {})
     chosen = [*(file[name] for name in names), *(uns[name] for name in USED_UNS if name in uns)]
-    needed, memory = sum(map(bytes_of, chosen)), machine_memory()
-    if memory and needed > memory:
-        raise UserError(
-            f"{path} takes {size_text(needed)} of memory, and this machine has {size_text(memory)}; open it on a "
-            "larger one, or leave spots or genes out."
-        )
+    check_memory(str(path), sum(map(bytes_of, chosen)))
     table = AnnData(**{name: with_scipys_indices(read_elem(file[name])) for name in names})
     for name in [name for name, layer in table.layers.items() if layer.ndim != 2]:
         del table.layers[name]  # anndata takes it; no table of spots and genes can be made of it
@@ -97,14 +91,6 @@ def _without_images(item: Any) -> Any:
     if hasattr(item, "dtype") or item.attrs.get("encoding-type", "dict") != "dict":
         return read_elem(item)
     return {name: _without_images(item[name]) for name in item if name != "images"}
-
-
-def machine_memory() -> int:
-    """Return the machine's bytes of memory, 0 where it does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0
 
 
 def write_h5ad(path: str | os.PathLike[str], table: "AnnData", packed: Mapping[str, Any] = PACKED) -> None:

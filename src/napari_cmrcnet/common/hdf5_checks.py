@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import psutil
 
 from napari_cmrcnet.common.errors import UserError, readable, undamaged
 from napari_cmrcnet.common.hdf5_texts import check_texts, longest_text
@@ -169,3 +170,12 @@ def bytes_of(item: Any) -> int:
     if hasattr(item, "dtype"):
         return int(item.size or 0) * int(item.dtype.itemsize)
     return sum(bytes_of(item[name]) for name in item if name != "images")
+
+
+def check_memory(what: str, needed: int) -> None:
+    """Refuse what takes more bytes of memory than the machine has."""
+    if needed > (there := psutil.virtual_memory().total):
+        raise UserError(
+            f"{what} takes {size_text(needed)} of memory, and this machine has {size_text(there)}; open it on a larger "
+            "one, or leave spots or genes out."
+        )

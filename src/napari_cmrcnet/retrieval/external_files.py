@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.hdf5 import machine_memory, with_scipys_indices
-from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5
+from napari_cmrcnet.common.hdf5 import with_scipys_indices
+from napari_cmrcnet.common.hdf5_checks import bytes_of, check_hdf5, check_memory
 from napari_cmrcnet.common.parquet import read_matrix
 from napari_cmrcnet.common.spatialdata_store import attributes, tables_of
 from napari_cmrcnet.common.suffixes import ends_in
@@ -93,8 +94,8 @@ def read_table(path: Path, layer: str = "") -> ExternalTable:
 
 def _read_flat(path: Path) -> ExternalTable:
     kind = "parquet" if ends_in(path.name, (".parquet",)) else "text"
-    if kind == "text" and path.stat().st_size > (most := machine_memory() // 4 or np.inf):
-        raise UserError(f"{path} is larger than {size_text(int(most))}, which this machine can read; write an .h5ad.")
+    if kind == "text" and path.stat().st_size > (most := psutil.virtual_memory().total // 4):
+        raise UserError(f"{path} is larger than {size_text(most)}, which this machine can read; write an .h5ad.")
     with readable(path, "is not a readable table", "write it again with one row per spot"):
         table = read_matrix(path) if kind == "parquet" else _read_text(path)
     if table.shape[1] == 0:
@@ -144,12 +145,7 @@ def _read_anndata(path: Path, file: Any, layer: str) -> ExternalTable:
     name = _chosen(path, {name: genes for name, (_, genes, _) in matrices.items()}, layer)
     item, genes, names = matrices[name]
     spots = _texts(read_elem(file["obs"]).index)
-    needed, there = bytes_of(item) + 4 * len(spots) * genes, machine_memory()
-    if there and needed > there:
-        raise UserError(
-            f"{path}: {name} takes {size_text(needed)} of memory, and this machine has {size_text(there)}; leave spots "
-            "or genes out."
-        )
+    check_memory(f"{path}: {name}", bytes_of(item) + 4 * len(spots) * genes)
     var = read_elem(file["var"]) if names is None else pd.DataFrame(index=names)
     places = read_elem(file["obsm/spatial"]) if "obsm/spatial" in file else None
     values = _dense(path, name, read_elem(item), (len(spots), len(var)))
