@@ -4,7 +4,7 @@ Every source of spots goes through `clean_genes`, so that a gene has the same na
 """
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -70,15 +70,20 @@ def clean_genes(spots: "AnnData", normalised: bool = False) -> tuple["AnnData", 
     kept = np.flatnonzero(~dropped & ~nameless)
     place = pd.factorize(names.to_numpy()[kept])[0]  # the gene of each column
     first = np.flatnonzero(~names.iloc[kept].duplicated())  # the column in which each gene is first met
-    notes = _notes(
-        n=len(names),
-        dropped=int(dropped.sum()),
-        by_id=int((unnamed & ~nameless).sum()),
-        nameless=int(nameless.sum()),
-        renamed=names.iloc[kept[first]][(names != symbols).to_numpy()[kept[first]] & ~unnamed[kept[first]]].tolist(),
-        repeated=len(kept) - len(first),
-        normalised=normalised,
-    )
+    by_id, shared = unnamed & ~nameless, (names != symbols).to_numpy() & ~unnamed
+    renamed = names.iloc[kept[first]][shared[kept[first]]].tolist()
+    n, repeated = len(names), len(kept) - len(first)
+    columns = count_text(repeated, "column", n)
+    changes: dict[str, Any] = {  # what is said, and whether it is so
+        f"Dropped {count_text(int(dropped.sum()), 'name', n)}: controls or other features that are not genes.": dropped,
+        f"Genes without a symbol: {by_id.sum()}; their ids are their names.": by_id,
+        f"Dropped {count_text(int(nameless.sum()), 'column', n)}: neither a name nor an id.": nameless,
+        f"Genes that share a symbol with another gene: {len(renamed)}; their ids were added "
+        f"({next(iter(renamed), '')}).": len(renamed),
+        f"Left out {columns}: repeated genes.": repeated and normalised,
+        f"Added the counts of {columns} to the first column of the same gene.": repeated and not normalised,
+    }
+    notes = [said for said, so in changes.items() if np.any(so)]
     var = spots.var.drop(columns=IN_TOTAL, errors="ignore")  # of a prediction, whose totals were over some genes
     var = var.iloc[kept[first]].set_axis(pd.Index(names.iloc[kept[first]], dtype=object, name=None))
     if (ids != "").any() or "gene_ids" in var:
@@ -192,30 +197,6 @@ def _joined(
         return as_counts(counts, dtype)
     gene_of = sparse.csr_matrix((np.ones(len(kept), dtype), (kept, place)), shape=(counts.shape[1], n_genes))
     return as_counts(counts @ gene_of, dtype)
-
-
-def _notes(
-    n: int, dropped: int, by_id: int, nameless: int, renamed: list[str], repeated: int, normalised: bool
-) -> list[str]:
-    notes = []
-    if dropped:
-        notes.append(f"Dropped {count_text(dropped, 'name', n)}: controls or other features that are not genes.")
-    if by_id:
-        notes.append(f"Genes without a symbol: {by_id}; their ids are their names.")
-    if nameless:
-        notes.append(f"Dropped {count_text(nameless, 'column', n)}: neither a name nor an id.")
-    if renamed:
-        notes.append(
-            f"Genes that share a symbol with another gene: {len(renamed)}; their ids were added ({renamed[0]})."
-        )
-    if repeated:
-        columns = count_text(repeated, "column", n)
-        notes.append(
-            f"Left out {columns}: repeated genes."
-            if normalised
-            else f"Added the counts of {columns} to the first column of the same gene."
-        )
-    return notes
 
 
 def unversioned(identifier: str) -> str:
