@@ -1,7 +1,6 @@
 """Geometries of a GeoParquet file (https://geoparquet.org, WKB): where each lies, and how large it is."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,11 +27,10 @@ def read_shapes(path: Path) -> pd.DataFrame:
     import shapely
     from pyarrow import compute
 
-    check_claims(path)
-    schema = parquet.read_schema(path)
-    named = _index(schema.pandas_metadata)
-    wanted = ["geometry", *(name for name in ("radius", named) if name in schema.names)]
-    table = parquet.read_table(path, columns=wanted, read_dictionary=["geometry"]).combine_chunks()
+    present = check_claims(path)
+    wanted = [name for name in ("geometry", "radius") if name in present]
+    table = parquet.read_table(path, columns=wanted, use_pandas_metadata=True, read_dictionary=["geometry"])
+    table = table.combine_chunks()
     column = table.column("geometry")
     encoded = (column.chunk(0) if column.num_chunks else column).dictionary_encode()
     if column.num_chunks == 0:
@@ -44,16 +42,8 @@ def read_shapes(path: Path) -> pd.DataFrame:
     shapes = shapely.from_wkb(encoded.dictionary.to_numpy(zero_copy_only=False))
     centres = shapely.centroid(shapes)
     area = shapely.area(shapes)[at]
-    if "radius" in schema.names:
+    if "radius" in wanted:
         area = np.pi * np.maximum(table.column("radius").to_numpy(), 0) ** 2
-    index = table.column(named).to_pandas() if isinstance(named, str) else named or range(len(at))
+    names = table.drop_columns("geometry").to_pandas().index  # by the column or the range that pandas notes
     values = {"x": shapely.get_x(centres)[at], "y": shapely.get_y(centres)[at], "area": area}
-    return pd.DataFrame(values, index=pd.Index(index).astype(str))
-
-
-def _index(about: Any) -> str | range | None:
-    """Return the column that names the rows, or the numbers that do, as pandas notes it."""
-    first = next(iter((about or {}).get("index_columns", [])), None)
-    if isinstance(first, dict) and first.get("kind") == "range":
-        return range(int(first["start"]), int(first["stop"]), int(first["step"]))
-    return first if isinstance(first, str) else None
+    return pd.DataFrame(values, index=names.astype(str))
