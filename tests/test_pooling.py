@@ -14,7 +14,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.sections.formats.origin import Origin
 from napari_cmrcnet.sections.pixel_size import spots_lattice
-from napari_cmrcnet.sections.pooling import Pool, check_pool, pool_for, pool_spots
+from napari_cmrcnet.sections.pooling import Pool, pool_for, pool_from, pool_spots
 from napari_cmrcnet.sections.section import open_section
 from napari_cmrcnet.sections.sheet import read_sheet
 from test_xenium import make_xenium, write_image
@@ -129,7 +129,7 @@ def test_what_is_asked_for_and_what_is_not(text: str, unit, pitch: float, size: 
 @pytest.mark.parametrize("text", ["0", "-3", "100/55", "1e9", "big", "55 hexagons", "nan", "5000", "hex"])
 def test_what_cannot_be_understood_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="does not say how to pool"):
-        check_pool(text)
+        pool_from(text)
 
 
 def test_a_section_of_cells_is_pooled_unless_it_is_asked_not_to(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def train(options: argparse.Namespace) -> None:
     from napari_cmrcnet.model.frozen_encoders import encoder_named
     from napari_cmrcnet.retrieval.card import epochs_in_words
     from napari_cmrcnet.retrieval.genes import GeneNames
-    from napari_cmrcnet.sections.pooling import check_pool
+    from napari_cmrcnet.sections.pooling import pool_from
     from napari_cmrcnet.sections.sheet import read_sheet
     from napari_cmrcnet.slides.patches import PatchSpec
     from napari_cmrcnet.training.config import FitConfig
@@ -105,7 +105,7 @@ def train(options: argparse.Namespace) -> None:
         model=_model_settings(options),
     )
     if options.pool is not None:
-        check_pool(options.pool)
+        pool_from(options.pool)
         rows = [replace(row, pool=row.pool or options.pool) if row.spots is not None else row for row in rows]
     with ExitStack() as slides:
         sections = []

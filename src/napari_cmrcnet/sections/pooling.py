@@ -69,17 +69,6 @@ def pooled_from(spots: AnnData) -> str:
     return "" if about.unit == "bin" and pool_for("", about) is None else about.unit
 
 
-def check_pool(text: str) -> None:
-    """Refuse what `pool_for` would not understand.
-
-    Raises
-    ------
-    UserError
-        If it does not.
-    """
-    _parsed(text)
-
-
 def pool_for(text: str, about: Origin) -> Pool | None:
     """Return how the spots of a source are to be pooled.
 
@@ -98,7 +87,7 @@ def pool_for(text: str, about: Origin) -> Pool | None:
         If the text is none of these.
     """
     if text:
-        return _parsed(text)
+        return pool_from(text)
     if about.unit == "cell":
         return Pool(DEFAULT_UM, DEFAULT_UM, "square")
     if about.unit == "bin" and 0 < about.pitch_um < SMALL_UM:
@@ -107,7 +96,8 @@ def pool_for(text: str, about: Origin) -> Pool | None:
     return None
 
 
-def _parsed(text: str) -> Pool | None:
+def pool_from(text: str) -> Pool | None:
+    """Return the pool that a text says, None for ``"no"`` and ``""``; refuse any other, as `pool_for` does."""
     plain = text.strip().lower()
     if plain in ("", NONE):
         return None

@@ -14,7 +14,7 @@ from napari_cmrcnet.common.suffixes import slide_name
 from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.formats.origin import Origin, spot_diameter
 from napari_cmrcnet.sections.pixel_size import PixelSize, pixel_size, sizes_known
-from napari_cmrcnet.sections.pooling import check_pool, pool_for, pool_spots
+from napari_cmrcnet.sections.pooling import pool_for, pool_from, pool_spots
 from napari_cmrcnet.sections.spots import open_spots, with_enough_counts
 from napari_cmrcnet.sections.tissue import spot_grid
 from napari_cmrcnet.slides.orientation import STORED, as_stored
@@ -131,7 +131,7 @@ def open_section(
     UserError
         If slide or spots cannot be read, do not fit each other, or the pixel size is unknown or impossible.
     """
-    check_pool(pool)
+    pool_from(pool)  # what it refuses, it refuses before any file is read
     table = None if spots is None else open_spots(spots, library=library, normalised=normalised)
     unsized = not any(sizes_known(table, None, mpp))
     opened = slide if isinstance(slide, Slide) else open_slide(slide, sized=unsized)

@@ -182,12 +182,12 @@ def _pixel_size(where: str, text: str) -> float | None:
 def _pool(where: str, text: str, spots: Path | None) -> str:
     if not text:
         return ""
-    from napari_cmrcnet.sections.pooling import check_pool
+    from napari_cmrcnet.sections.pooling import pool_from
 
     if spots is None:
         raise UserError(f"{where}: there are no spots to pool; leave the pool empty, or fill the spots in.")
     try:
-        check_pool(text)
+        pool_from(text)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     return text
