@@ -1,11 +1,8 @@
 """Tables as CSV, and text that a spreadsheet shows and does not run."""
 
-import csv
-import io
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.files import write_content
 
@@ -22,13 +19,6 @@ def safe_text(text: str) -> str:
     text only: numbers, negative ones too, are written as they are.
     """
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows of cells as CSV; texts from outside have gone through `safe_text`."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def write_frame(path: str | os.PathLike[str], table: "pd.DataFrame", digits: str = "%.6g") -> Path:

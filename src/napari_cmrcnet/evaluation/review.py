@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.files import write_content
-from napari_cmrcnet.common.spreadsheet import csv_text, safe_text
+from napari_cmrcnet.common.spreadsheet import safe_text, write_frame
 from napari_cmrcnet.common.text import figure_gene
 from napari_cmrcnet.evaluation.figures import Ground, draw_maps
 from napari_cmrcnet.evaluation.shown import gene_shown
@@ -157,7 +157,7 @@ class Review:
 
     def save(self) -> None:
         """Write the file of results: one row per map, see `COLUMNS`; ``was`` is empty until it is answered."""
-        write_content(self.path, csv_text([COLUMNS, *self._rows()]))
+        write_frame(self.path, pd.DataFrame(self._rows(), columns=list(COLUMNS)))
 
     def _rows(self) -> list[tuple[str, ...]]:
         about = safe_text(self.prediction.name), _checkpoint(self.prediction), str(self.seed)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import is_there, write_content
-from napari_cmrcnet.common.spreadsheet import csv_text
 from napari_cmrcnet.common.suffixes import PREDICTIONS, SLIDES, ends_in
 from napari_cmrcnet.common.text import read_text
 
@@ -118,11 +117,13 @@ def write_sheet(rows: Iterable[SheetRow], path: Path) -> Path:
     UserError
         If it cannot be written.
     """
-    lines = [COLUMNS]
+    text = StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(COLUMNS)
     for row in rows:
         slide, spots = (file.relative_to(path.parent).as_posix() if file else "" for file in (row.slide, row.spots))
-        lines.append((row.section, slide, spots, row.patient))
-    return write_content(path, csv_text(lines))
+        lines.writerow((row.section, slide, spots, row.patient))
+    return write_content(path, text.getvalue())
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

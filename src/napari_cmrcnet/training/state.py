@@ -8,13 +8,14 @@ from the seed, the epoch and the process alone.
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 
+import pandas as pd
 import torch
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
-from napari_cmrcnet.common.spreadsheet import csv_text
+from napari_cmrcnet.common.spreadsheet import write_frame
 from napari_cmrcnet.model.cmrcnet import CMRCNet
 
 COUNTED = ("step", "best_epoch", "best_loss", "best")  # of a state
@@ -102,5 +103,4 @@ class State:
 
 def write_log(path: str | os.PathLike[str], history: Sequence[Epoch]) -> None:
     """Write the log as CSV, one row per epoch. It is small, so it is written again each epoch and is never torn."""
-    rows = [[f"{value:.6g}" if isinstance(value, float) else value for value in astuple(epoch)] for epoch in history]
-    write_content(path, csv_text([[column.name for column in fields(Epoch)], *rows]))
+    write_frame(path, pd.DataFrame(history))
