@@ -6,15 +6,23 @@ table, `html.escape` on a page.
 """
 
 import codecs
+import gzip
 import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 _IN_NO_TEXT = bytes({*range(32), 127} - {*b"\t\n\v\f\r"})  # control characters
+
+
+def open_packed(path: Path) -> IO[bytes]:
+    """Open a file that may be packed by gzip, whatever its name says."""
+    with open(path, "rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    return cast("IO[bytes]", gzip.open(path, "rb")) if packed else open(path, "rb")
 
 
 def read_text(path: Path) -> str:

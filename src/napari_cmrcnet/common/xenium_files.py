@@ -43,11 +43,6 @@ class Bundle:
     cells: Path
     alignment: Path | None
 
-    @property
-    def manifest(self) -> Path:
-        """``experiment.xenium``."""
-        return self.folder / MANIFEST
-
 
 def find_bundle(path: Path) -> Bundle | None:
     """Find the files of the region that a path is of.

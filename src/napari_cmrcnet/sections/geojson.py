@@ -17,7 +17,7 @@ from shapely.geometry import MultiPolygon, Polygon, mapping
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, to_the_end
-from napari_cmrcnet.common.text import count_text, parse_json
+from napari_cmrcnet.common.text import count_text, open_packed, parse_json
 from napari_cmrcnet.sections.regions import RGB, Region, polygonal, with_names
 
 # A million corners, each number on a line of its own; more is an export of cells. What is nested within so many bytes
@@ -154,13 +154,11 @@ def _feature(region: Region) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     """Return a file's content, unpacked, if it is of a size that regions have."""
-    with readable(path, "could not be unpacked", "copy or download it again", (OSError, EOFError, zlib.error)):
-        with open(path, "rb") as stream:
-            packed = stream.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else open(path, "rb") as stream:
-            # In pieces: asked for all at once, a small file would take as much memory as the largest.
-            pieces = iter(partial(stream.read, 2**20), b"")
-            content = b"".join(islice(pieces, MAX_BYTES // 2**20 + 1))
+    unpacked = readable(path, "could not be unpacked", "copy or download it again", (OSError, EOFError, zlib.error))
+    with unpacked, open_packed(path) as stream:
+        # In pieces: asked for all at once, a small file would take as much memory as the largest.
+        pieces = iter(partial(stream.read, 2**20), b"")
+        content = b"".join(islice(pieces, MAX_BYTES // 2**20 + 1))
     if len(content) > MAX_BYTES or sum(map(content.count, (b"[", b"{", b":"))) > MAX_ENTRIES:
         raise UserError(
             f"{path} is larger than {MAX_BYTES // 2**20} MB or holds over {MAX_ENTRIES:,} corners and entries, too "

@@ -15,9 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, readable
-from napari_cmrcnet.common.text import size_text
+from napari_cmrcnet.common.text import open_packed, size_text
 from napari_cmrcnet.sections.formats.origin import refuse_repeated
-from napari_cmrcnet.sections.formats.tenx_matrix import open_text
 
 MAX_BYTES = 2**31  # a real one has some 200 MB
 
@@ -36,7 +35,7 @@ def read_outlines(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is larger than {size_text(MAX_BYTES)}, too large for a list of cells; copy it again.")
     names, rings, cells = [], [], []
     with readable(path, "is not a list of cell outlines", "copy it again"):
-        with open_text(path) as stream:
+        with open_packed(path) as stream:
             content = stream.read(MAX_BYTES)
         for number, feature in enumerate(_features(content.decode("utf-8-sig"))):
             names.append(f"cellid_{int(feature['properties']['cell_id']):09d}-1")

@@ -10,10 +10,10 @@ from anndata import AnnData
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.parquet import read_columns
 from napari_cmrcnet.common.spaceranger_files import Output, find_output, parts_of
-from napari_cmrcnet.common.text import count_text, parse_json
+from napari_cmrcnet.common.text import count_text, open_packed, parse_json
 from napari_cmrcnet.sections.formats.cell_outlines import read_outlines
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, platform_of, refuse_repeated, size_in
-from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
+from napari_cmrcnet.sections.formats.tenx_matrix import read_matrix
 from napari_cmrcnet.slides.source import PLAUSIBLE_MPP
 
 _XY = ("pxl_col_in_fullres", "pxl_row_in_fullres")
@@ -67,7 +67,7 @@ def read_positions(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             table = read_columns(path, {"barcode": str, **_COLUMNS})
         else:
-            with open_text(path) as stream:
+            with open_packed(path) as stream:
                 header = b"in_tissue" in stream.readline()
                 stream.seek(0)
                 names = None if header else ["barcode", *_COLUMNS]
@@ -83,7 +83,7 @@ def read_positions(path: Path) -> pd.DataFrame:
 def _scalefactors(path: Path | None) -> dict[str, float]:
     if path is None:
         return {}
-    with readable(path, "is not readable JSON", "copy it again", (OSError, ValueError)), open_text(path) as stream:
+    with readable(path, "is not readable JSON", "copy it again", (OSError, ValueError)), open_packed(path) as stream:
         content = mapping(parse_json(stream.read().decode("utf-8-sig")))
     return {name: size_in(value) for name, value in content.items()}
 

@@ -1,8 +1,7 @@
 """The count matrices of 10x Genomics: HDF5, and Matrix Market with barcodes and features beside it."""
 
-import gzip
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,16 +11,9 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.hdf5_checks import check_hdf5
+from napari_cmrcnet.common.text import open_packed
 
-GZIP = b"\x1f\x8b"
 _MTX = "matrix.mtx"
-
-
-def open_text(path: Path) -> IO[bytes]:
-    """Open a text file that may be packed by gzip, whatever its name says."""
-    with open(path, "rb") as stream:
-        packed = stream.read(2) == GZIP
-    return cast("IO[bytes]", gzip.open(path, "rb")) if packed else open(path, "rb")
 
 
 def read_matrix(path: Path) -> tuple[AnnData, dict[str, Any]]:
@@ -93,7 +85,7 @@ def _entries(path: Path, shape: tuple[int, int]) -> sparse.csr_matrix:
 
     By pandas: the parser of ``scipy.io.mmread`` (1.16) ends the process on some damaged files.
     """
-    with open_text(path) as stream:
+    with open_packed(path) as stream:
         if not stream.readline(1000).lower().startswith(b"%%matrixmarket matrix coordinate"):
             raise UserError(f"{path} is not a sparse matrix of the Matrix Market format (.mtx); copy it again.")
         table = pd.read_csv(
@@ -130,7 +122,7 @@ def _beside(matrix: Path, *names: str) -> Path:
 
 def _table(path: Path) -> pd.DataFrame:
     """Return the columns of a list without a header, as texts."""
-    with readable(path, "is not a readable list", "copy it again"), open_text(path) as stream:
+    with readable(path, "is not a readable list", "copy it again"), open_packed(path) as stream:
         return pd.read_csv(
             stream, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3, encoding="utf-8-sig"
         )

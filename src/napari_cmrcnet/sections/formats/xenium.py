@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.common.errors import UserError, cannot_read, readable
 from napari_cmrcnet.common.parquet import read_columns
-from napari_cmrcnet.common.text import count_text, parse_json, read_text
-from napari_cmrcnet.common.xenium_files import Bundle, find_bundle
+from napari_cmrcnet.common.text import count_text, open_packed, parse_json, read_text
+from napari_cmrcnet.common.xenium_files import MANIFEST, Bundle, find_bundle
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, refuse_repeated, size_in
-from napari_cmrcnet.sections.formats.tenx_matrix import open_text, read_matrix
+from napari_cmrcnet.sections.formats.tenx_matrix import read_matrix
 
 _POSITION = {"cell_id": str, "x_centroid": float, "y_centroid": float}
 _AREAS = {"cell_area": float, "nucleus_area": float}  # µm²
@@ -38,10 +38,11 @@ def read_xenium(path: Path) -> tuple[AnnData, Origin]:
     """
     bundle = find_bundle(path)
     assert bundle is not None, "the caller asked find_bundle"
-    about = _manifest(bundle.manifest)
+    manifest = bundle.folder / MANIFEST
+    about = _manifest(manifest)
     pixel_um = size_in(about.get("pixel_size"))
     if not pixel_um:
-        raise UserError(f"{bundle.manifest} has no pixel_size; copy it from Xenium's output again.")
+        raise UserError(f"{manifest} has no pixel_size; copy it from Xenium's output again.")
     to_morphology, notes = _alignment(bundle)
     cells = _cells(bundle.cells)
     counts, _ = read_matrix(bundle.matrix)
@@ -79,7 +80,7 @@ def _cells(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             table = read_columns(path, _POSITION, _AREAS)
         else:
-            with open_text(path) as stream:
+            with open_packed(path) as stream:
                 known = {**_POSITION, **_AREAS}
                 table = pd.read_csv(stream, usecols=lambda name: name in known, dtype=known)
         table = table.set_index("cell_id")
