@@ -4,7 +4,6 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,20 +80,15 @@ def _not_by_ending(path: Path, library: str) -> Description:
 
 
 EXTRAS = ("napari", "PySide6", "PyQt6", "openslide-bin", "fastslide", "spatialdata", "distributed")
-"""What a report of a problem should name beside `package_versions`, where it is installed."""
+"""What a report of a problem should name beside `PACKAGES`, where it is installed."""
 
 
 def describe_installation() -> Description:
     """Describe what is installed on this machine, as a report of a problem should."""
     from napari_cmrcnet.common.device import choose_device
-    from napari_cmrcnet.common.versions import package_versions
+    from napari_cmrcnet.common.versions import PACKAGES, package_versions
 
-    versions = package_versions()
-    for name in EXTRAS:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    versions = package_versions((*PACKAGES, *EXTRAS))
     about = {"Python": platform.python_version(), "system": platform.platform(), "device": str(choose_device())}
     return Description("installation", {**versions, **about}, (), {"packages": versions, **about})
 
