@@ -127,9 +127,8 @@ def _decode(path: Path, corners: np.ndarray) -> None:
             for y in (top, top + far)
             for x in (left, left + far)
         }
-        source = slide.tile_reader(0).source
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda tile: source.read_tile(0, *tile).size, sorted(tiles)))
+            list(pool.map(lambda tile: slide.source.read_tile(0, *tile).size, sorted(tiles)))
 
 
 def _in_threads(read: Callable[[int, int], Pixels], corners: np.ndarray, keep: Keep) -> None:

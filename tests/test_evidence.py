@@ -190,7 +190,7 @@ def test_the_patch_of_the_spot_itself(prediction: Prediction, illustrated: Check
     with open_slide(tmp_path / "data" / "C.tif") as slide:
         found = patch_of(prediction, slide, 8)
         corner_x, corner_y = (prediction.xy[8] - SIDE / 2).astype(int)
-        expected = slide.read_level(corner_x, corner_y, SIDE, SIDE, 0)
+        expected = slide.read_region(corner_x, corner_y, SIDE, SIDE)
         np.testing.assert_array_equal(found, expected)
         shutil.rmtree(illustrated.path)
         prediction.save(tmp_path / "C.h5ad")

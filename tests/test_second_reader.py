@@ -46,7 +46,7 @@ def picture(height: int = 700, width: int = 930) -> np.ndarray:
 def compare(path: Path) -> None:
     """Assert that our own reader opens a file, and that all levels are as OpenSlide reads them."""
     with open_slide(path) as slide, openslide.OpenSlide(path) as other:
-        assert isinstance(slide._source, TiffSource)
+        assert isinstance(slide.source, TiffSource)
         assert [(level.width, level.height) for level in slide.levels] == list(other.level_dimensions)
         for level, size in enumerate(other.level_dimensions):
             expected = np.asarray(other.read_region((0, 0), level, size))[..., :3]

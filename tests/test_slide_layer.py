@@ -137,7 +137,7 @@ def test_a_slide_closes_its_file_with_its_last_layer(tmp_path: Path) -> None:
     def add() -> Any:
         ((levels, settings, _),) = reader.read_slide(str(tmp_path / "slide.tif"))
         viewer.add_image(levels, **settings)
-        return levels[0]._slide._source._tiff.filehandle
+        return levels[0]._slide.source._tiff.filehandle
 
     file = add()
     assert not file.closed

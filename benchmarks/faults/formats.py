@@ -82,7 +82,7 @@ def _slide(folder: Path, name: str) -> None:
     with open_slide(folder / name) as slide:
         assert slide.thumbnail(64).dtype == np.uint8
         for level in range(len(slide.levels)):
-            assert slide.read_level(0, 0, 80, 80, level).shape == (80, 80, 3)
+            assert slide.read_region(0, 0, 80, 80, level).shape == (80, 80, 3)
 
 
 def _sheet(folder: Path, name: str) -> None:

@@ -94,4 +94,4 @@ class Pixels:
             raise UserError("The export was cancelled.")
         rows, columns, channels = (part.indices(length) for part, length in zip(where, self.shape, strict=True))
         left, top, width, height = columns[0], rows[0], columns[1] - columns[0], rows[1] - rows[0]
-        return self.slide.read_level(left, top, width, height, 0)[..., slice(*channels)]
+        return self.slide.read_region(left, top, width, height)[..., slice(*channels)]

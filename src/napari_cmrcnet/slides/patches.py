@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.slides.resample import Resampler, axis_weights
+from napari_cmrcnet.slides.resample import axis_weights, resample
 from napari_cmrcnet.slides.slide import Slide, TileError
 from napari_cmrcnet.slides.source import Pixels
-from napari_cmrcnet.slides.tile_reader import CACHE_BYTES, WHITE
+from napari_cmrcnet.slides.tile_reader import CACHE_BYTES, WHITE, TileReader
 
 if TYPE_CHECKING:
     from napari_cmrcnet.sections.section import Section
@@ -102,7 +102,7 @@ class _Cutter:
         column_bytes = 3 * tile_height * tile_width * (touched_rows + 1)
         fitting = max(1, CACHE_BYTES // column_bytes - touched_columns)
         self.band = min(fitting, -(-slide.levels[self.level].width // tile_width))  # in tile columns
-        self.reader = slide.tile_reader(column_bytes * (self.band + touched_columns))
+        self.reader = TileReader(slide.source, column_bytes * (self.band + touched_columns))
 
     def order(self) -> Rows:
         """Return the rows in the order of their tiles: band of tile columns, tile row, x."""
@@ -112,16 +112,15 @@ class _Cutter:
 
     def cut(self, rows: Rows, out: Pixels) -> list[int]:
         """Read patches into ``out`` and return the rows that could not be read."""
-        resample = None if self.weights is None else Resampler(self.weights, self.weights)
         window = np.empty((self.window, self.window, 3), np.uint8)
         unreadable = []
         for index, row in enumerate(rows.tolist()):
             x, y = self.corners[row].tolist()
-            target = out[index] if resample is None else window
+            target = out[index] if self.weights is None else window
             try:
                 self.reader.read(self.level, x, y, self.window, self.window, out=target)
-                if resample is not None:
-                    out[index] = resample(window)
+                if self.weights is not None:
+                    out[index] = resample(window, self.weights, self.weights)
             except TileError:
                 out[index] = WHITE
                 unreadable.append(row)

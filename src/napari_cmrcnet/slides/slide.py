@@ -16,14 +16,13 @@ from napari_cmrcnet.common.suffixes import NAPARI_READS, ends_in
 from napari_cmrcnet.slides import orientation
 from napari_cmrcnet.slides.choose_reader import open_source
 from napari_cmrcnet.slides.flat_source import with_overview
-from napari_cmrcnet.slides.resample import Resampler, axis_parts
+from napari_cmrcnet.slides.resample import axis_weights, resample
 from napari_cmrcnet.slides.source import Bounds, Facts, Level, Pixels, Source, TileError, facts_of, slide_files
-from napari_cmrcnet.slides.tile_reader import CACHE_BYTES, TileReader
+from napari_cmrcnet.slides.tile_reader import TileReader
 
 __all__ = ["Bounds", "Level", "Slide", "TileError", "open_slide"]
 
-BAND_PIXELS = 2**22  # read at once for a thumbnail
-THUMBNAIL_COLUMNS, COLUMNS_READ = 256, 2**13  # resampled at once, and made from at most so many
+BAND_PIXELS = 2**20  # read at once for a thumbnail
 
 
 class Slide:
@@ -58,6 +57,10 @@ class Slide:
         ``"Aperio SVS"``, ``"tiled TIFF"``, ``"DICOM"``, ``"JPEG"`` …
     tile_sizes : tuple of (int, int)
         Height and width of the tiles of each level.
+    source : Source
+        As given.
+    reader : TileReader
+        Of its tiles, of which it keeps those used last.
     scale : float
         Pixels of the slide that positions count in, per pixel of this one: 1, but for a small picture of a slide that
         is not at hand. Set by who opens such a picture, to be looked at and not to be predicted.
@@ -72,8 +75,8 @@ class Slide:
         self.notes = (*source.notes, *filter(None, [orientation.said_of(source.orientation)]))
         self.mpp, self.mpp_source, self.mpp_note = source.tag.mpp, source.tag.source, source.tag.note
         self.scale = 1.0
-        self._source = source
-        self._reader = TileReader(source)
+        self.source = source
+        self.reader = TileReader(source)
         # Closed with the last who holds it, too: that may be a layer, and nothing tells us when it is removed.
         self._close = weakref.finalize(self, source.close)
 
@@ -93,30 +96,7 @@ class Slide:
             If a tile in it is damaged.
         """
         downsample = self.levels[level].downsample
-        return self.read_level(round(x / downsample), round(y / downsample), width, height, level)
-
-    def read_level(self, x: int, y: int, width: int, height: int, level: int, *, skip_damaged: bool = False) -> Pixels:
-        """Return a rectangle as `read_region` does, its corner too in pixels of the level.
-
-        With ``skip_damaged``, tiles that cannot be decoded are white, as where a slide is only looked at.
-        """
-        return self._reader.read(level, x, y, width, height, skip_damaged=skip_damaged)
-
-    def tile_reader(self, capacity: int = CACHE_BYTES, through: Callable[[Pixels], Pixels] | None = None) -> TileReader:
-        """Return a reader with tiles of its own, for who reads in an order of their own, or in other colours.
-
-        Parameters
-        ----------
-        capacity : int
-            Bytes of tiles to keep.
-        through : callable, optional
-            What each tile is passed through when it is decoded.
-        """
-        return TileReader(self._source, capacity, through)
-
-    def icc_profile(self) -> bytes:
-        """Return the ICC profile of the colours as the file has it, empty without one; no reader here applies it."""
-        return self._source.icc_profile()
+        return self.reader.read(level, round(x / downsample), round(y / downsample), width, height)
 
     def level_for(self, scale: float) -> int:
         """Return the smallest level that still has as much detail as one pixel for ``scale`` full-resolution ones."""
@@ -133,14 +113,14 @@ class Slide:
         index = self.level_for(scale)
         level = self.levels[index]
         out = np.empty((max(1, round(height / scale)), max(1, round(width / scale)), 3), np.uint8)
-        most = max(1, min(THUMBNAIL_COLUMNS, COLUMNS_READ * out.shape[1] // level.width))
-        columns = list(axis_parts(level.width, out.shape[1], most))
+        vertical = axis_weights(level.height, out.shape[0], level.height / out.shape[0])
+        horizontal = axis_weights(level.width, out.shape[1], level.width / out.shape[1])
         band = max(1, int(BAND_PIXELS / level.width * out.shape[0] / level.height))
-        for rows in axis_parts(level.height, out.shape[0], band):
-            top, bottom = rows.input.start, rows.input.stop
-            pixels = self._reader.read(index, 0, top, level.width, bottom - top, skip_damaged=True)
-            for part in columns:
-                out[rows.output, part.output] = Resampler(rows.weights, part.weights)(pixels[:, part.input])
+        for first in range(0, out.shape[0], band):
+            rows = vertical[first : first + band]
+            top, bottom = int(rows.indices.min()), int(rows.indices.max()) + 1
+            pixels = self.reader.read(index, 0, top, level.width, bottom - top, skip_damaged=True)
+            out[first : first + band] = resample(pixels, rows[:, top:bottom], horizontal)
         return out
 
     def check_unchanged(self) -> None:
@@ -155,7 +135,7 @@ class Slide:
             With the slide's path.
         """
         try:
-            files = {**self._files, **self._source.files_read}
+            files = {**self._files, **self.source.files_read}
             if files == _facts(files):
                 return
         except OSError as error:
@@ -173,7 +153,7 @@ class Slide:
 
     def close(self) -> None:
         """Close the file and forget its tiles."""
-        self._reader.cache.clear()
+        self.reader.cache.clear()
         self._close()
 
     def __enter__(self) -> Self:

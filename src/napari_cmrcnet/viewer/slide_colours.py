@@ -20,14 +20,16 @@ Through = Callable[["Pixels"], "Pixels"]
 STEPS = 9  # shades of each colour at which a profile is compared with sRGB
 SEEN = 3  # of 255: what nobody sees
 
-_readers: "WeakKeyDictionary[Slide, TileReader | None]" = WeakKeyDictionary()
+_readers: "WeakKeyDictionary[Slide, TileReader]" = WeakKeyDictionary()
 
 
-def shown_reader(slide: "Slide") -> "TileReader | None":
-    """Return a reader of tiles in the colours of a screen, one a slide; None where pixels are in them as they are."""
+def shown_reader(slide: "Slide") -> "TileReader":
+    """Return a reader of tiles in the colours of a screen: the slide's own, where its pixels are in them."""
+    from napari_cmrcnet.slides.tile_reader import TileReader
+
     if slide not in _readers:
-        through = through_profile(slide.icc_profile())
-        _readers[slide] = None if through is None else slide.tile_reader(through=through)
+        through = through_profile(slide.source.icc_profile())
+        _readers[slide] = slide.reader if through is None else TileReader(slide.source, through=through)
     return _readers[slide]
 
 

@@ -111,8 +111,6 @@ class SlideLevel:
 
     def _read(self, x: range, y: range, *, skip_damaged: bool = False) -> NDArray[np.uint8]:
         place = x.start, y.start, len(x), len(y)
-        if self._reader is None:
-            return self._slide.read_level(*place, self._level, skip_damaged=skip_damaged)
         return self._reader.read(self._level, *place, skip_damaged=skip_damaged)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -167,7 +165,7 @@ def slide_layer(slide: "Slide", mpp: float | None) -> LayerData:
     if max(levels[-1].shape[:2]) > 2 * OVERVIEW:
         if slide not in _overviews:
             overview, reader = slide.thumbnail(OVERVIEW), shown_reader(slide)
-            _overviews[slide] = overview if reader is None or reader.through is None else reader.through(overview)
+            _overviews[slide] = overview if reader.through is None else reader.through(overview)
         levels.append(_overviews[slide])
     settings = {
         "name": slide.path.stem,
