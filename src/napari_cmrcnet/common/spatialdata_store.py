@@ -53,9 +53,14 @@ def pictures_of(store: Path) -> list[Picture]:
 
 
 def attributes(folder: Path) -> dict[str, Any]:
-    """Return the attributes of a group of zarr 2 or 3; empty where it has none that can be read."""
+    """Return the attributes of a group of zarr 2 or 3; empty where it has none that can be read.
+
+    Those of OME, which OME-Zarr 0.5 keeps in an entry, are among them.
+    """
     found = _json(folder / "zarr.json").get("attributes", {}) or _json(folder / ".zattrs")
-    return found if isinstance(found, dict) else {}
+    found = found if isinstance(found, dict) else {}
+    ome = found.get("ome")
+    return found | ome if isinstance(ome, dict) else found
 
 
 def systems_of(steps: Any) -> dict[str, NDArray[np.float64]]:
@@ -99,7 +104,6 @@ def _is_table(folder: Path) -> bool:
 
 def _picture(folder: Path) -> Picture | None:
     about = attributes(folder)
-    about = about.get("ome", about)
     with suppress(KeyError, IndexError, TypeError, ValueError, AttributeError):
         picture = about["multiscales"][0]
         axes = [axis["name"] for axis in picture["axes"]]

@@ -15,6 +15,7 @@ from napari_cmrcnet.slides.planes import UnsupportedError
 from napari_cmrcnet.slides.probe import files_of, probe
 from napari_cmrcnet.slides.source import Source, TileError, tiles_folder
 from napari_cmrcnet.slides.tiff_source import TiffSource
+from napari_cmrcnet.slides.tile_reader import TileReader
 from napari_cmrcnet.slides.zarr_source import ZarrSource, is_ome_zarr
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -137,7 +138,7 @@ def _openslide_after(path: Path, vendor: str | None, reason: UnsupportedError) -
     except UserError as error:
         raise refusal from error
     try:
-        other.read_tile(len(other.levels) - 1, 0, 0)  # it opens what it cannot decode
+        TileReader(other).read(len(other.levels) - 1, 0, 0, 1, 1)  # it opens what it cannot decode
     except TileError as error:
         other.close()
         raise refusal from error

@@ -5,7 +5,6 @@ Only what identifies an instance is read, from the start of each file (DICOM PS3
 
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cmrcnet.common.errors import UserError
@@ -19,25 +18,6 @@ LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"
 UNDEFINED = 0xFFFFFFFF
 
 
-@dataclass(frozen=True)
-class Instance:
-    """A DICOM file.
-
-    Parameters
-    ----------
-    path : Path
-        Where it is.
-    series : str
-        The UID of its series, ``""`` where it could not be read.
-    pixels : int
-        Of the whole image that it holds a level of; 0 where it is no slide.
-    """
-
-    path: Path
-    series: str
-    pixels: int
-
-
 def dicom_instance(folder: Path) -> tuple[Path, str]:
     """Return the DICOM file of a folder to open, that with the most pixels, and a sentence if there are other slides.
 
@@ -47,26 +27,29 @@ def dicom_instance(folder: Path) -> tuple[Path, str]:
         If the folder has none.
     """
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]  # others among them are passed over
-    found = [instance for path in files if (instance := _read(path)) is not None]
+    found = {path: read for path in files if (read := _read(path)) is not None}
     if not found:
         verdict = "neither a DICOM slide nor an output of Space Ranger"
         raise UserError(known_folder(folder) or unknown_folder(folder, verdict, "one of them"))
-    slides: dict[str, Instance] = {}
-    for one in sorted(found, key=lambda one: -one.pixels):  # stable: the first of those that are alike
-        if one.pixels or not slides:
-            slides.setdefault(one.series, one)
+    slides: dict[str, Path] = {}
+    for path, (series, pixels) in sorted(found.items(), key=lambda one: -one[1][1]):  # stable: the first of those alike
+        if pixels or not slides:
+            slides.setdefault(series, path)
     largest, *others = slides.values()
     if not others:
-        return largest.path, ""
-    names = ", ".join(other.path.name for other in others[:4]) + (" …" if others[4:] else "")
-    return largest.path, (
-        f"The folder holds {len(slides)} slides (DICOM series), and the largest is read, with {largest.path.name}; to "
+        return largest, ""
+    names = ", ".join(other.name for other in others[:4]) + (" …" if others[4:] else "")
+    return largest, (
+        f"The folder holds {len(slides)} slides (DICOM series), and the largest is read, with {largest.name}; to "
         f"read another, give a file of it, such as {names}."
     )
 
 
-def _read(path: Path) -> Instance | None:
-    """Return what a file is, None where it is not DICOM."""
+def _read(path: Path) -> tuple[str, int] | None:
+    """Return the UID of a file's series, ``""`` where it could not be read, and how many pixels the whole image has.
+
+    The file holds a level of that image; the number is 0 where it is no slide. None where the file is not DICOM.
+    """
     with open(path, "rb") as stream:
         data = stream.read(HEADER)
     if data[PREAMBLE - 4 : PREAMBLE] != b"DICM":
@@ -75,7 +58,7 @@ def _read(path: Path) -> Instance | None:
     with suppress(struct.error, IndexError, RecursionError):  # it ends, or it is damaged: OpenSlide will say so
         _walk(data, PREAMBLE, found)
     rows, columns = (int.from_bytes(found.get(tag, b""), "little") for tag in (ROWS, COLUMNS))
-    return Instance(path, found.get(SERIES, b"").rstrip(b"\0 ").decode("ascii", "replace"), rows * columns)
+    return found.get(SERIES, b"").rstrip(b"\0 ").decode("ascii", "replace"), rows * columns
 
 
 def _walk(data: bytes, at: int, found: dict[tuple[int, int], bytes] | None) -> int:

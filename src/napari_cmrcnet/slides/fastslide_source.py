@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_cmrcnet.common.errors import UserError, is_out_of_memory, readable
+from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.slides.colours import over_white
 from napari_cmrcnet.slides.planes import BRIGHTFIELD, focal_plane
-from napari_cmrcnet.slides.source import Pixels, Source, TileError, judge_mpp, levels_of
+from napari_cmrcnet.slides.source import Pixels, Source, judge_mpp, levels_of
 
 SUFFIXES = (".czi", ".vsi", ".isyntax", ".i2syntax")
 INSTALL = 'pip install "napari-cmrcnet[fastslide]"'
@@ -42,7 +42,7 @@ class FastSlideSource(Source):
             raise UserError(f"{path} needs one more package to be read: {INSTALL}")
         import fastslide
 
-        self._path = path
+        self.path = path
         with readable(path, "cannot be opened by fastslide", "check that it is complete", (RuntimeError,)):
             self._slide = fastslide.FastSlide.from_file_path(str(path), cache=CACHE_BYTES)
         try:
@@ -55,7 +55,7 @@ class FastSlideSource(Source):
         slide = self._slide
         if slide.dtype != "uint8" or slide.num_channels not in (3, 4):
             raise UserError(
-                f"{self._path} cannot be read: it has {slide.num_channels} channels of {slide.dtype}, not one image in "
+                f"{self.path} cannot be read: it has {slide.num_channels} channels of {slide.dtype}, not one image in "
                 f"colour with 8 bits; {BRIGHTFIELD}."
             )
         sizes = slide.level_dimensions
@@ -81,15 +81,8 @@ class FastSlideSource(Source):
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
         """Decode one block, uint8 (height, width, 3), over white."""
         x, y, size = column * BLOCK, row * BLOCK, self.levels[level]
-        try:
-            region = self._slide.read_region(
-                (x, y), level, (min(BLOCK, size.width - x), min(BLOCK, size.height - y)), self._plane
-            )
-            pixels: Any = region.to_interleaved().numpy()
-        except Exception as error:  # it raises whatever the damaged bytes, or a file that was changed, meet
-            if is_out_of_memory(error):
-                raise
-            raise TileError.at(self._path, level, row, column, error) from error
+        part = min(BLOCK, size.width - x), min(BLOCK, size.height - y)
+        pixels: Any = self._slide.read_region((x, y), level, part, self._plane).to_interleaved().numpy()
         if pixels.shape[2] == 4:
             return over_white(pixels[..., :3], pixels[..., 3:])
         return np.array(pixels)  # else it would hold on to fastslide's own

@@ -56,7 +56,7 @@ class PictureSource(Source):
     """
 
     def __init__(self, path: Path, data: bytes) -> None:
-        self._path, self._data = path, data
+        self.path, self._data = path, data
         with undamaged(path, ValueError):
             self.format, width, height = _header(path, data)
         if width * height > MAX_PICTURE_PIXELS:
@@ -75,7 +75,7 @@ class PictureSource(Source):
 
     @cached_property
     def _pixels(self) -> Pixels:
-        with undamaged(self._path):  # codecs raise whatever the damaged bytes meet
+        with undamaged(self.path):  # codecs raise whatever the damaged bytes meet
             decode = imagecodecs.png_decode if self.format == "PNG" else imagecodecs.jpeg_decode
             pixels = to_rgb(decode(self._data))
             if pixels.shape != self._shape:
@@ -129,7 +129,7 @@ class StackedSource(Source):
         self._sources, self._first = sources, first
         self.levels = levels_of([(source.levels[0].width, source.levels[0].height) for source in sources])
         self.tile_sizes = tuple(source.tile_sizes[0] for source in sources)
-        self.format, self.tag, self.bounds = first.format, first.tag, first.bounds
+        self.path, self.format, self.tag, self.bounds = first.path, first.format, first.tag, first.bounds
         self.orientation, self.notes = first.orientation, first.notes
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:

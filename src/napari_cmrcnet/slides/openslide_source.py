@@ -16,7 +16,6 @@ from napari_cmrcnet.slides.source import (
     Pixels,
     PixelTag,
     Source,
-    TileError,
     judge_mpp,
     levels_of,
     number_in,
@@ -66,7 +65,7 @@ class OpenSlideSource(Source):
     """
 
     def __init__(self, path: Path, note: str = "") -> None:
-        self._path = path
+        self.path = path
         self.notes = (note,) if note else ()
         self._handle = self._open()
         self._reopening = threading.Lock()
@@ -75,17 +74,13 @@ class OpenSlideSource(Source):
         name = properties["openslide.vendor"]
         self._downsamples = self._handle.level_downsamples  # OpenSlide's own, which its positions are divided by
         self.levels = levels_of(sizes)
-        self.tile_sizes = tuple(
-            (
-                _block(properties.get(f"openslide.level[{i}].tile-height")),
-                _block(properties.get(f"openslide.level[{i}].tile-width")),
-            )
-            for i in range(len(sizes))
-        )
-        for level in range(len(sizes)):  # OpenSlide ends the process where there is no memory for one
-            sides = [properties.get(f"openslide.level[{level}].tile-{side}") for side in ("width", "height")]
-            if all(sides):
-                check_tile(path, *map(int, sides))
+        tiles = []
+        for level in range(len(sizes)):
+            width, height = (properties.get(f"openslide.level[{level}].tile-{side}") for side in ("width", "height"))
+            if width and height:  # OpenSlide ends the process where there is no memory for one
+                check_tile(path, int(width), int(height))
+            tiles.append((_block(height), _block(width)))
+        self.tile_sizes = tuple(tiles)
         self.format = FORMATS.get(name, name)
         x, y = (number_in(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
         claims = [(TAGS.get(name, f"{self.format} tag"), x, y)] if x and y else []
@@ -99,15 +94,13 @@ class OpenSlideSource(Source):
         except openslide.OpenSlideError:
             # An error spoils a handle for good, and may come from the tile of another thread: ask a fresh one.
             with self._reopening:
+                self._handle = self._open()
                 try:
-                    self._handle = self._open()
                     return self._read(self._handle, level, row, column)
-                except UserError as error:  # the file was cut short or removed since it was opened
-                    raise TileError(str(error)) from error
-                except openslide.OpenSlideError as error:
+                except openslide.OpenSlideError:
                     with suppress(UserError):
                         self._handle = self._open()
-                    raise TileError.at(self._path, level, row, column, error) from error
+                    raise
 
     def icc_profile(self) -> bytes:
         """Return the ICC profile as the file has it."""
@@ -122,8 +115,8 @@ class OpenSlideSource(Source):
         self._handle.close()
 
     def _open(self) -> openslide.OpenSlide:
-        with undamaged(self._path, openslide.OpenSlideError, OSError):
-            return openslide.OpenSlide(self._path)
+        with undamaged(self.path, openslide.OpenSlideError, OSError):
+            return openslide.OpenSlide(self.path)
 
     def _read(self, handle: openslide.OpenSlide, level: int, row: int, column: int) -> Pixels:
         height, width = self.tile_sizes[level]

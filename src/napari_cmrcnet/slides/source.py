@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.errors import UserError, first_sentence
+from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides.orientation import STORED
 
 Pixels = NDArray[np.uint8]
@@ -20,12 +20,6 @@ PLAUSIBLE_MPP = (0.1, 2.0)
 
 class TileError(UserError):
     """A tile of a slide is damaged and cannot be decoded."""
-
-    @classmethod
-    def at(cls, path: Path, level: int, row: int, column: int, error: Exception) -> "TileError":
-        """Return the error of a tile of a file, and why it cannot be decoded."""
-        where = f"level {level}, row {row}, column {column}: {first_sentence(error)}"
-        return cls(f"{path} has a damaged tile ({where}); copy or download it again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +117,7 @@ class Source(Protocol):
     ``read_tile`` may be called from several threads. Tiles at the right and bottom edge are cut to the image.
     """
 
+    path: Path
     format: str
     levels: tuple[Level, ...]
     tile_sizes: tuple[tuple[int, int], ...]  # (height, width) of a tile, one a level
@@ -137,11 +132,11 @@ class Source(Protocol):
         return {}
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
-        """Decode one tile, uint8 (height, width, 3); TileError if it cannot be."""
+        """Decode one tile, uint8 (height, width, 3); where it is damaged, any error, which `TileReader` tells."""
         ...
 
     def icc_profile(self) -> bytes:
-        """Return the ICC profile of its colours as the file has it, empty without one."""
+        """Return the ICC profile of its colours as the file has it, empty without one; no source applies it."""
         return b""
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 import tifffile
 
-from napari_cmrcnet.common.errors import is_out_of_memory, undamaged
+from napari_cmrcnet.common.errors import undamaged
 from napari_cmrcnet.slides import orientation
 from napari_cmrcnet.slides.checks import jpeg2000_size, jpeg_size
 from napari_cmrcnet.slides.codecs import decode_picture, is_picture
@@ -65,7 +65,7 @@ class TiffSource(Source):
     """
 
     def __init__(self, path: Path, tiff: tifffile.TiffFile) -> None:
-        self._path = path
+        self.path = path
         self._tiff = tiff
         self._lock = threading.Lock()
         with undamaged(path):  # tifffile raises whatever the damaged part meets
@@ -130,12 +130,7 @@ class TiffSource(Source):
         size = self.levels[level]
         index = row * -(-size.width // width) + column
         height, width = min(height, size.height - row * height), min(width, size.width - column * width)
-        try:
-            planes = [self._decode(plane, plane.offset + index) for plane in self._planes[level]]
-        except Exception as error:  # codecs raise whatever the damaged bytes meet
-            if is_out_of_memory(error):
-                raise  # a tile that is called damaged is shown white
-            raise TileError.at(self._path, level, row, column, error) from error
+        planes = [self._decode(plane, plane.offset + index) for plane in self._planes[level]]
         if any(plane is None for plane in planes):
             return np.full((height, width, 3), 255, np.uint8)
         samples = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from napari_cmrcnet.common.errors import UserError, first_sentence, is_out_of_memory
 from napari_cmrcnet.slides.source import Pixels, Source, TileError
 
 TileKey = tuple[int, int, int]
@@ -19,6 +20,8 @@ WHITE = 255
 
 class TileReader:
     """Reads any rectangle of a source; every tile it needs is decoded once while it is kept.
+
+    A slide has one; who reads in an order of their own, or in other colours, makes another with tiles of its own.
 
     Parameters
     ----------
@@ -84,14 +87,20 @@ class TileReader:
 
     def _decode(self, level: int, row: int, column: int) -> Pixels:
         """Decode a tile, and refuse one that is of another size than its place."""
-        tile = self.source.read_tile(level, row, column)
         size, (height, width) = self.source.levels[level], self.source.tile_sizes[level]
         height, width = min(height, size.height - row * height), min(width, size.width - column * width)
-        if tile.shape != (height, width, 3):
-            raise TileError(
-                f"The slide has a damaged tile (level {level}, row {row}, column {column}): it holds {tile.shape[1]} × "
-                f"{tile.shape[0]} pixels, and {width} × {height} belong there; copy or download the slide again."
-            )
+        try:
+            tile = self.source.read_tile(level, row, column)
+            if tile.shape != (height, width, 3):
+                rows, columns, _ = tile.shape
+                raise ValueError(f"it holds {columns} × {rows} pixels, and {width} × {height} belong there")
+        except UserError as error:  # the file was cut short or removed since it was opened
+            raise TileError(str(error)) from error
+        except Exception as error:  # decoders raise whatever the damaged bytes meet
+            if is_out_of_memory(error):
+                raise  # a tile that is called damaged is shown white
+            where = f"level {level}, row {row}, column {column}: {first_sentence(error)}"
+            raise TileError(f"{self.source.path} has a damaged tile ({where}); copy or download it again.") from error
         return tile if self.through is None else self.through(tile)
 
 

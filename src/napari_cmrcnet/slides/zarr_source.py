@@ -19,7 +19,7 @@ from napari_cmrcnet.slides.planes import (
     check_names,
     focal_plane,
 )
-from napari_cmrcnet.slides.source import Facts, Pixels, Source, TileError, facts_of, judge_mpp, levels_of
+from napari_cmrcnet.slides.source import Facts, Pixels, Source, facts_of, judge_mpp, levels_of
 
 BLOCK = 256  # smallest side that is read at once, in whole chunks
 MICROMETRES = {
@@ -34,15 +34,8 @@ MICROMETRES = {
 
 def is_ome_zarr(folder: Path) -> bool:
     """Tell whether a folder is an OME-Zarr picture, from its attributes alone."""
-    about = _attributes(folder)
+    about = attributes(folder)
     return "multiscales" in about or "bioformats2raw.layout" in about
-
-
-def _attributes(folder: Path) -> dict[str, Any]:
-    """Return a group's attributes of OME, of version 0.5 (zarr 3) or before (zarr 2); empty where there are none."""
-    found = attributes(folder)
-    ome = found.get("ome", found)
-    return ome if isinstance(ome, dict) else {}
 
 
 class ZarrSource(Source):
@@ -62,10 +55,9 @@ class ZarrSource(Source):
     format = "OME-Zarr"
 
     def __init__(self, path: Path) -> None:
-        self._path, self._read = path, dict[Path, Facts]()
-        about = _attributes(path)
-        folder = path if "multiscales" in about else path / "0"
-        about = about if folder == path else _attributes(folder)
+        self.path, self._read = path, dict[Path, Facts]()
+        folder = path if "multiscales" in attributes(path) else path / "0"
+        about = attributes(folder)
         with undamaged(path):  # whatever the damaged part makes zarr raise, and metadata of odd kinds
             picture = about["multiscales"][0]
             group = _open_noting(folder, self._read)
@@ -78,7 +70,7 @@ class ZarrSource(Source):
             except UnsupportedError as error:
                 raise error.of(path) from error
 
-    def _take(self, picture: dict[str, Any], attributes: dict[str, Any]) -> None:
+    def _take(self, picture: dict[str, Any], about: dict[str, Any]) -> None:
         first, at = self._arrays[0], {name: self._axes.index(name) for name in self._axes}
         sizes = [(each.shape[at["x"]], each.shape[at["y"]]) for each in self._arrays]
         colours = first.shape[at["c"]] if "c" in at else 1
@@ -86,7 +78,7 @@ class ZarrSource(Source):
             raise UnsupportedError(
                 f"it has {count_text(colours, 'channel')} of {first.dtype}, not one image in colour", BRIGHTFIELD
             )
-        check_names([str(each.get("label") or "") for each in attributes.get("omero", {}).get("channels", [])])
+        check_names([str(each.get("label") or "") for each in about.get("omero", {}).get("channels", [])])
         if any((each.dtype, each.shape[at["c"]]) != (first.dtype, colours) for each in self._arrays if "c" in at):
             raise ValueError("its levels have different channels")
         for each, size in zip(self._arrays, sizes, strict=True):
@@ -97,7 +89,7 @@ class ZarrSource(Source):
         self._plane, note = focal_plane(first.shape[at["z"]] if "z" in at else 1)
         self.notes = (note,) if note else ()
         self.levels = levels_of(sizes)
-        check_expansion(self._path, self.levels, (file for file in self._path.rglob("*") if file.is_file()))
+        check_expansion(self.path, self.levels, (file for file in self.path.rglob("*") if file.is_file()))
         self.tile_sizes = tuple(tuple(_side(each.chunks[at[axis]]) for axis in "yx") for each in self._arrays)  # type: ignore[misc]
         self.tag = judge_mpp(_claims(picture, at))
         check_bright(self)
@@ -107,10 +99,7 @@ class ZarrSource(Source):
         height, width = self.tile_sizes[level]
         part = {"y": slice(row * height, (row + 1) * height), "x": slice(column * width, (column + 1) * width)}
         part |= {"c": slice(None), "z": self._plane}  # type: ignore[dict-item]
-        try:
-            pixels = np.asarray(self._arrays[level][tuple(part.get(axis, 0) for axis in self._axes)])
-        except Exception as error:  # codecs raise whatever the damaged bytes meet
-            raise TileError.at(self._path, level, row, column, error) from error
+        pixels = np.asarray(self._arrays[level][tuple(part.get(axis, 0) for axis in self._axes)])
         pixels = pixels.transpose([[axis for axis in self._axes if axis in "cyx"].index(axis) for axis in "yxc"])
         return np.ascontiguousarray(pixels >> 8 if pixels.dtype == np.uint16 else pixels, np.uint8)
 
