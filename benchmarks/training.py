@@ -87,8 +87,8 @@ class Steps:
     def take(self, pixels: torch.Tensor, expression: torch.Tensor) -> None:
         """Take one: forward, losses, backward, optimiser."""
         with autocast(self.device):
-            losses = batch_losses(self.model, self.settings, pixels, expression)
-        losses.total.backward()
+            total, _, _ = batch_losses(self.model, self.settings, pixels, expression)
+        total.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

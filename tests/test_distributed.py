@@ -39,11 +39,11 @@ pixels, expression = torch.randn(64, 3, 32, 32), torch.rand(64, 12)
 with join(FitConfig(device="cpu")) as process:
     mine = slice(process.rank, None, process.count)
     network = process.wrap(model)
-    losses = batch_losses(network, settings, pixels[mine], expression[mine], gather=process.gather)
-    losses.total.backward()
+    total, figures, _ = batch_losses(network, settings, pixels[mine], expression[mine], gather=process.gather)
+    total.backward()
     if process.first:
         gradients = {name: weight.grad for name, weight in model.named_parameters()}
-        save_file({"loss": losses.figures(), **gradients}, sys.argv[1])
+        save_file({"loss": figures, **gradients}, sys.argv[1])
 """
 
 

@@ -210,11 +210,11 @@ def test_no_step_mixes_values_of_the_cpu_and_of_a_gpu(
         with FakeTensorMode(allow_non_fake_inputs=True), torch.autocast("cuda", dtype=torch.bfloat16):
             model.to("cuda").train(training)
             pixels, expression = torch.rand(8, 3, 64, 64, device="cuda"), torch.rand(8, 30, device="cuda")
-            losses = batch_losses(model, config, pixels, expression)
+            total, _, _ = batch_losses(model, config, pixels, expression)
             hidden = torch.nn.functional.linear(expression, torch.rand(2, 30, device="cuda"))
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(False)
-    assert (losses.total.device.type, losses.total.dtype, hidden.dtype) == ("cuda", torch.float32, torch.bfloat16)
+    assert (total.device.type, total.dtype, hidden.dtype) == ("cuda", torch.float32, torch.bfloat16)
 
 
 class NoFloat64(TorchDispatchMode):

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.model.frozen_encoders import encoder_named
@@ -18,26 +18,18 @@ CROSS_ATTENTION_HEADS = 4
 FUSION_HEADS = 8  # of both attentions in a fusion module
 
 # Limits that no sensible model meets; a damaged or hostile card must not ask for a terabyte.
-_WHOLE_NUMBERS = {
-    "n_genes": 200_000,
-    "image_size": 4096,
-    "patch_size": 1024,
-    "width": 8192,
-    "depth": 128,
-    "heads": 128,
-    "embedding_dim": 8192,
-}
-_NUMBERS = {
+_RANGES: dict[str, tuple[float, float]] = {
+    "n_genes": (1, 200_000),
+    "image_size": (1, 4096),
+    "patch_size": (1, 1024),
+    "width": (1, 8192),
+    "depth": (1, 128),
+    "heads": (1, 128),
+    "embedding_dim": (1, 8192),
     "dropout": (0.0, 0.99),
     "mask_rate": (0.0, 1.0),
     "temperature": (1e-3, 1e3),
     "layer_scale": (0.0, 1.0),
-}
-_CHOICES = {
-    "variant": get_args(Variant),
-    "contrast": get_args(Contrast),
-    "target": get_args(Target),
-    "reconstruction_loss": get_args(Distance),
 }
 FROZEN = "frozen:"
 """Before the name of the image encoder of a `FrozenCMRCNet`: it is no part of the network, see `pretrained`."""
@@ -111,17 +103,14 @@ class ModelConfig:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, most in _WHOLE_NUMBERS.items():
+        for name, kind in get_type_hints(ModelConfig).items():
             value = getattr(self, name)
-            _require(name, value, _is_number(value, int) and 1 <= value <= most, f"a whole number from 1 to {most}")
-        for name, (low, high) in _NUMBERS.items():
-            value = getattr(self, name)
-            if name == "layer_scale" and value is None:
-                continue
-            _require(name, value, _is_number(value, (int, float)) and low <= value <= high, f"from {low} to {high}")
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            _require(name, value, isinstance(value, str) and value in choices, " or ".join(map(repr, choices)))
+            if choices := get_args(kind) if get_origin(kind) is Literal else ():
+                _require(name, value, isinstance(value, str) and value in choices, " or ".join(map(repr, choices)))
+            elif name in _RANGES and not (name == "layer_scale" and value is None):
+                low, high = _RANGES[name]
+                number, what = ((int,), "a whole number ") if kind is int else ((int, float), "")
+                _require(name, value, _is_number(value, number) and low <= value <= high, f"{what}from {low} to {high}")
         _require("reconstruction", self.reconstruction, isinstance(self.reconstruction, bool), "true or false")
         encoder = self.image_encoder
         _require("image_encoder", encoder, isinstance(encoder, str) and bool(encoder), "the name of a timm model")
@@ -181,7 +170,7 @@ def preset(name: Preset, n_genes: int, **overrides: Any) -> ModelConfig:
     return ModelConfig(**{"n_genes": n_genes} | values | overrides)
 
 
-def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
+def _is_number(value: object, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
 
 

@@ -30,29 +30,14 @@ def apply_symmetries(pixels: torch.Tensor, symmetries: NDArray[np.bool_]) -> tor
     ----------
     pixels : uint8 tensor, (n, side, side, 3)
         Patches, on any device.
-    symmetries : bool array, (n, 3)
-        From `draw_symmetries`.
+    symmetries : bool array, (n, 3) or (3,)
+        From `draw_symmetries`; or a row of `SYMMETRIES`, the same for all patches.
 
     Returns
     -------
     uint8 tensor, (n, side, side, 3)
     """
-    drawn = to_device(symmetries, pixels.device)[:, :, None, None, None]  # (n, 3, 1, 1, 1)
+    drawn = to_device(symmetries.reshape(-1, 3, 1, 1, 1), pixels.device)  # (n or 1, 3, 1, 1, 1)
     pixels = torch.where(drawn[:, 0], pixels.transpose(1, 2), pixels)
     pixels = torch.where(drawn[:, 1], pixels.flip(1), pixels)
     return torch.where(drawn[:, 2], pixels.flip(2), pixels)
-
-
-def apply_symmetry(inputs: torch.Tensor, symmetry: NDArray[np.bool_]) -> torch.Tensor:
-    """Transpose and flip all patches alike, without copying them.
-
-    Parameters
-    ----------
-    inputs : tensor, (n, 3, side, side)
-        What the image encoder reads.
-    symmetry : bool array, (3,)
-        A row of `SYMMETRIES`.
-    """
-    inputs = inputs.transpose(2, 3) if symmetry[0] else inputs
-    flipped = [axis for axis, flip in ((2, symmetry[1]), (3, symmetry[2])) if flip]
-    return inputs.flip(flipped) if flipped else inputs

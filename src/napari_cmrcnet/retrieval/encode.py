@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.device import autocast, choose_precision, enough_memory, release_memory, to_device
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetry
+from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries
 from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.slides.patches import PatchBatch, unreadable_error
 
@@ -165,9 +165,10 @@ class _Encoder:
     def _forward(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.
         with torch.inference_mode(), autocast(self.device, self.precision):
-            inputs = to_input(pixels, self.mean, self.std, self.device)
+            there = to_device(pixels, self.device)
             if len(self.symmetries) > 1:
-                inputs = torch.cat([apply_symmetry(inputs, one) for one in self.symmetries])
+                there = torch.cat([apply_symmetries(there, one) for one in self.symmetries])
+            inputs = to_input(there, self.mean, self.std, self.device)
             embeddings = self.model.embed_image(inputs).float()  # (symmetries * b, d)
             embedding = embeddings.reshape(len(self.symmetries), len(pixels), -1).mean(dim=0)
         result: NDArray[np.float32] = embedding.cpu().numpy()

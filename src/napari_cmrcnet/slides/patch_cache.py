@@ -45,7 +45,7 @@ def cache_key(section: "Section", spec: PatchSpec) -> str:
     return key.hexdigest()[:32]
 
 
-def patch_cache(section: "Section", spec: PatchSpec, key: str | None = None) -> Job[NDArray[np.uint8]]:
+def patch_cache(section: "Section", spec: PatchSpec) -> Job[NDArray[np.uint8]]:
     """Cut the patches at a section's spots, or find them where they were cut before.
 
     Parameters
@@ -54,8 +54,6 @@ def patch_cache(section: "Section", spec: PatchSpec, key: str | None = None) -> 
         Slide and spots.
     spec : PatchSpec
         Size and resolution of a patch.
-    key : str, optional
-        From `cache_key`, where it is known already: the hash reads the whole slide file.
 
     Returns
     -------
@@ -68,7 +66,7 @@ def patch_cache(section: "Section", spec: PatchSpec, key: str | None = None) -> 
         If patches cannot be read from the slide (which, and how many), or the disk is full. No file is left.
     """
     shape = (len(section.xy), spec.patch_px, spec.patch_px, 3)
-    name = key or cache_key(section, spec)
+    name = cache_key(section, spec)
     return (yield from kept_array("patches", name, shape, np.uint8, partial(_cut, section, spec, shape)))
 
 

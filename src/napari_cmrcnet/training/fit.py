@@ -11,7 +11,7 @@ import torch
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.locks import only_one
-from napari_cmrcnet.common.progress import Job, Progress, finish
+from napari_cmrcnet.common.progress import Job, Progress, finish, in_turn
 from napari_cmrcnet.model.cmrcnet import CMRCNet, inference_state
 from napari_cmrcnet.retrieval.build_bank import build_bank
 from napari_cmrcnet.retrieval.card import THUMBNAILS, Card
@@ -136,9 +136,8 @@ def _prepare(
     yield Progress("Checking slides", len(sections), len(sections), "slides")
     if process.first:
         run.begin(describe(sections, config, keys, genes), resume)
-    patches = {}
-    for section, key in zip(sections, keys, strict=True):
-        patches[section.name] = yield from patch_cache(section, config.patch, key)
+    cut = yield from in_turn(patch_cache(section, config.patch) for section in sections)
+    patches = {section.name: of_section for section, of_section in zip(sections, cut, strict=True)}
 
     def reader(parts: Sequence[Part]) -> BatchReader:
         return BatchReader(parts, patches, genes, config, pin=process.device.type == "cuda")

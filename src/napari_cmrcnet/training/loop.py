@@ -21,7 +21,7 @@ from napari_cmrcnet.training.config import FitConfig
 from napari_cmrcnet.training.data import Batch, BatchReader, epoch_batches
 from napari_cmrcnet.training.distributed import Process
 from napari_cmrcnet.training.state import Epoch, State, write_log
-from napari_cmrcnet.training.step import Losses, batch_losses, learning_rate
+from napari_cmrcnet.training.step import batch_losses, learning_rate
 from napari_cmrcnet.training.validation import validate
 
 STATE, LOG = "state.pt", "log.csv"
@@ -107,9 +107,8 @@ class _Loop:
         started = shown = time.perf_counter()
         with closing(self.plan.training.batches([batch[rank] for batch in order])) as reader:
             for i, (batch, drawn) in enumerate(zip(reader, symmetries, strict=True)):
-                losses = self._backward(batch, drawn)
+                figures = self._backward(batch, drawn)
                 rate = self._step()
-                figures = losses.figures()
                 sums += figures * order[i].size
                 if time.perf_counter() - shown > SECONDS_BETWEEN_FIGURES:
                     shown, values = time.perf_counter(), {"loss": float(figures[0])}
@@ -125,16 +124,17 @@ class _Loop:
         reconstructed = None if math.isnan(reconstruction) else reconstruction
         return Epoch(number, self.state.step, loss, contrastive, reconstructed, None, None, rate, n / seconds, seconds)
 
-    def _backward(self, batch: Batch, symmetries: np.ndarray) -> Losses:
+    def _backward(self, batch: Batch, symmetries: np.ndarray) -> torch.Tensor:
         device = self.process.device
         pixels = apply_symmetries(to_device(batch.pixels, device), symmetries)
         expression = to_device(batch.expression, device)
         with autocast(device, self.plan.config.precision):
             mean, std = batch.colours.unbind(1)
             inputs = to_input(pixels, mean, std, device)
-            losses = batch_losses(self.network, self.plan.settings, inputs, expression, gather=self.process.gather)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        return losses
+            settings, gather = self.plan.settings, self.process.gather
+            total, figures, _ = batch_losses(self.network, settings, inputs, expression, gather=gather)
+        total.backward()  # type: ignore[no-untyped-call]
+        return figures
 
     def _step(self) -> float:
         state, config = self.state, self.plan.config

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -12,21 +11,6 @@ from napari_cmrcnet.model.losses import contrastive_loss, reconstruction_loss, t
 from napari_cmrcnet.training.config import FitConfig
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Losses of a batch (scalar tensors), and the image embeddings (b, 256) they came from."""
-
-    total: torch.Tensor
-    contrastive: torch.Tensor
-    reconstruction: torch.Tensor | None
-    image: torch.Tensor
-
-    def figures(self) -> torch.Tensor:
-        """Return total, contrastive and reconstruction loss (NaN without), detached, as one (3,) tensor."""
-        reconstruction = self.total.new_tensor(math.nan) if self.reconstruction is None else self.reconstruction
-        return torch.stack([self.total, self.contrastive, reconstruction]).detach()
-
-
 def batch_losses(
     model: nn.Module,
     settings: ModelConfig,
@@ -34,7 +18,7 @@ def batch_losses(
     expression: torch.Tensor,
     *,
     gather: Callable[[torch.Tensor], torch.Tensor] = lambda rows: rows,
-) -> Losses:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Compute the losses of a batch, of which other processes may hold other parts.
 
     Parameters
@@ -52,8 +36,12 @@ def batch_losses(
 
     Returns
     -------
-    Losses
-        Of the whole batch, the same on every process.
+    total : tensor, ()
+        What training minimises, of the whole batch: the same on every process.
+    figures : tensor, (3,)
+        Total, contrastive and reconstruction loss (NaN without), detached.
+    image : tensor, (b, 256)
+        The image embeddings that they came from.
     """
     outputs = model(pixels, expression)
     # In float32 already here, so that the gradients that the processes add up are.
@@ -64,7 +52,8 @@ def batch_losses(
         reconstructed, target = gather(outputs.reconstructed.float()), gather(outputs.target.float())
         reconstruction = reconstruction_loss(reconstructed, target, settings.reconstruction_loss)
     total = total_loss(contrastive, reconstruction, settings.variant)
-    return Losses(total, contrastive, reconstruction, image)
+    figures = [total, contrastive, total.new_tensor(math.nan) if reconstruction is None else reconstruction]
+    return total, torch.stack(figures).detach(), image
 
 
 def learning_rate(config: FitConfig, step: int, steps: int) -> float:

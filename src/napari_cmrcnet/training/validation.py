@@ -64,7 +64,7 @@ def _embed_patches(model: CMRCNet, spots: BatchReader, config: FitConfig, device
         pixels = to_input(batch.pixels, mean, std, device)
         expression = to_device(batch.expression, device)
         with torch.inference_mode(), autocast(device, config.precision):
-            losses = batch_losses(model, model.config, pixels, expression)
-        embeddings.append(losses.image.cpu().numpy())
-        total += float(losses.total) * len(pixels)
+            loss, _, image = batch_losses(model, model.config, pixels, expression)
+        embeddings.append(image.cpu().numpy())
+        total += float(loss) * len(pixels)
     return np.concatenate(embeddings), total / n

@@ -63,7 +63,7 @@ def standardised_features(section: Section, patch: PatchSpec) -> Job[Array]:
     key = cache_key(section, patch)
 
     def write(stream: BinaryIO) -> Job[None]:
-        patches = yield from patch_cache(section, patch, key)
+        patches = yield from patch_cache(section, patch)
         np.save(stream, (yield from _describe(section.name, patches)), allow_pickle=False)
 
     shape = (len(section.spots), N_FEATURES)

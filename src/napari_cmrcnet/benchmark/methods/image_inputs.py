@@ -131,7 +131,7 @@ class Inputs:
         def of_patches(pixels: Tensor) -> Tensor:
             if not turned:
                 return forward(self.prepared(pixels))
-            each = [forward(self.prepared(pixels, np.tile(one, (len(pixels), 1)))) for one in SYMMETRIES]
+            each = [forward(self.prepared(pixels, one)) for one in SYMMETRIES]
             return torch.stack(each).float().mean(dim=0)
 
         title = "Encoding patches"
