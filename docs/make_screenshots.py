@@ -183,7 +183,7 @@ class Guide:
         """Take the genes that are like the shown one."""
         panel = self.panel("Compare")
         panel.compute.click()
-        self.wait(lambda: not panel.jobs.busy and panel.model.table is not None)
+        self.wait(lambda: not panel.jobs.busy and panel.model.rowCount())
         self.alone("compare", panel)
 
     def take_cases(self) -> None:
@@ -237,7 +237,7 @@ class Guide:
         self.two_cases()
         panel = self.panel("Cohort")
         panel.compute.click()
-        self.wait(lambda: not panel.jobs.busy and panel.table is not None)
+        self.wait(lambda: not panel.jobs.busy and not panel.table.empty)
         self.alone("cohort", panel)
 
     def take_blend(self) -> None:

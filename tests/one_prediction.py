@@ -147,7 +147,6 @@ def check_evidence(session: Session, panel: Any) -> None:
     found = evidence(prediction, spot, genes)
     assert panel.header.text() == header_words(prediction, shown, found)
     assert panel.pictures._neighbours == found.table.reset_index().to_dict("records")
-    assert panel.neighbours.table is not None
     assert panel.neighbours.table["expression"].tolist() == found.table["expression"].tolist()
     pixels = patch_of(prediction, session.slide, spot)  # type: ignore[arg-type]
     assert panel.own.pixmap().toImage() == in_square(pixmap_of(pixels), OWN_SIDE).toImage()

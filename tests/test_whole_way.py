@@ -127,7 +127,7 @@ def compare(hand: ByHand, path: Path) -> None:
     hand.click(cases.cohort)
     cohort = hand.panel("Cohort")
     hand.click(cohort.compute)
-    hand.wait(lambda: cohort.table is not None and not cohort.jobs.busy)
+    hand.wait(lambda: not cohort.table.empty and not cohort.jobs.busy)
     hand.choose_in(cohort.what, "Box plot of the PCC")
     hand.choose = path
     hand.click(cohort.save)

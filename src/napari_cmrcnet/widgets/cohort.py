@@ -5,6 +5,7 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from qtpy.QtCore import QModelIndex, Qt
 
 from napari_cmrcnet.common.errors import UserError
@@ -25,7 +26,6 @@ from napari_cmrcnet.widgets.plot_views import PlotView
 
 if TYPE_CHECKING:
     import napari
-    import pandas as pd
 
     from napari_cmrcnet.viewer.session import Session
 
@@ -84,7 +84,6 @@ class CohortView(PlotView):
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the panel."""
         panel, table = self.panel, self.panel.table
-        assert table is not None
         source = panel.of.currentData()
         if panel.what.currentText() == CORRELATION:
             plot.show(panel.name, pcc_groups(table, source), "PCC; one dot per section", dots=True)
@@ -101,7 +100,7 @@ class CohortPanel(DockPanel):
         super().__init__(napari_viewer)
         self.cases = self.layers.cases
         self.sections: tuple[cohort.SectionValues, ...] = ()
-        self.table: pd.DataFrame | None = None
+        self.table = pd.DataFrame()  # until it is computed
         self.name = self.unit = ""
         self.jobs = JobBar(self)
         self.model = FrameModel(_TITLES, self)
@@ -110,7 +109,6 @@ class CohortPanel(DockPanel):
         self._build()
         self.follow(self.refresh, self.session.shown_changed, self.session.case_changed, self.cases.changed)
         self.follow(self._show_table, self.viewer.events.theme)
-        self._show_table()
 
     def _build(self) -> None:
         tip = "Reads all cases of the list, and compares the shown gene or gene panel."
@@ -120,6 +118,8 @@ class CohortPanel(DockPanel):
         self.of.activated.connect(lambda _: self._show_table())
         self.what = choice("What the plot shows.", [VALUES, CORRELATION])
         self.what.activated.connect(lambda _: self._show_table())
+        for widget in (self.save, self.of, self.what):
+            widget.setEnabled(False)
         self.view = table_of(self.model)
         self.view.setMinimumHeight(120)
         self.view.clicked.connect(self._on_row)
@@ -133,7 +133,7 @@ class CohortPanel(DockPanel):
         readable = sum(bool(case.prediction or case.spots) for case in cases)
         self.compute.setText("Compute" if shown is None else f"Compute {shown.name}")
         self.compute.setEnabled(shown is not None and readable > 0 and not self.jobs.busy)
-        if self.table is None:
+        if self.table.empty:
             self.about.setText(
                 f"Press Compute to compare {shown.name} over {count_text(readable, 'case')}."
                 if shown is not None and readable
@@ -170,7 +170,6 @@ class CohortPanel(DockPanel):
         self._show_table()
 
     def _notes(self, is_panel: bool) -> list[str]:
-        assert self.table is not None
         first = self.table.iloc[0]
         limits = [
             f"{kind} {at:.2f}" for kind in ("predicted", "measured") if not isnan(at := first[f"{kind}_threshold"])
@@ -181,16 +180,15 @@ class CohortPanel(DockPanel):
         return notes
 
     def _show_table(self) -> None:
-        table, known = self.table, self.table is not None
-        self.of.setEnabled(known)
-        self.what.setEnabled(table is not None and bool(table["pcc"].notna().any()))
+        if self.table.empty:
+            return
+        self.of.setEnabled(True)
+        self.save.setEnabled(True)
+        self.what.setEnabled(bool(self.table["pcc"].notna().any()))
         if not self.what.isEnabled():
             self.what.setCurrentText(VALUES)
-        self.save.setEnabled(known)
         self.model.show(self._rows())
         self._fit_columns()
-        if not known:
-            return
         if self.canvas is None:
             self.canvas = PlotCanvas(self.viewer, self.plots, self.jobs.warn)
             self._layout.insertWidget(3, self.canvas, 1)
@@ -208,11 +206,9 @@ class CohortPanel(DockPanel):
         for column, width in enumerate(widths):
             self.view.setColumnWidth(column, width if column else min(width, max(left, _NARROWEST)))
 
-    def _rows(self) -> "pd.DataFrame | None":
+    def _rows(self) -> pd.DataFrame:
         """Return the rows of the classes that are chosen, without columns that nothing is known in."""
-        if self.table is None:
-            return None
-        source = self.of.currentData() or ""
+        source = self.of.currentData()
         rows = self.table[self.table["source"] == source].copy()
         rows["row"] = [
             _row_name(*cells) for cells in zip(*map(rows.get, ("section", "patient", "sections")), strict=True)
@@ -222,8 +218,6 @@ class CohortPanel(DockPanel):
         return rows[["row", *shown, "section"]]
 
     def _on_row(self, index: QModelIndex) -> None:
-        if self.model.table is None:
-            return
         section = self.model.table["section"].iloc[index.row()]
         names = [case.name for case in self.cases.project.cases]
         if section in names:
@@ -235,7 +229,6 @@ class CohortPanel(DockPanel):
         self.jobs.write(path, self._write)
 
     def _write(self, path: Path) -> None:
-        assert self.table is not None
         if path.suffix.casefold() == ".csv":
             write_frame(path, self.table)
         else:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from qtpy.QtCore import QModelIndex
 from qtpy.QtWidgets import QHeaderView
 
@@ -20,7 +21,6 @@ from napari_cmrcnet.widgets.warning_line import WarningLine
 
 if TYPE_CHECKING:
     import napari
-    import pandas as pd
 
 SIMILAR, BETWEEN = "Genes like the shown one", "Genes that differ between groups"
 _TITLES = {
@@ -88,13 +88,13 @@ class ComparePanel(DockPanel):
         fill_choice(self.second, [(name, name) for name in (OTHERS, *groups)], self.second.currentData())
         for box in (self.first, self.second):
             self.form.setRowVisible(box, between)
-        self.save.setEnabled(self.model.table is not None)
+        self.save.setEnabled(self.model.rowCount() > 0)
         self.compute.setEnabled(bool(kinds) and (bool(groups) or not between) and not self.jobs.busy)
         none = "There are no groups yet. Draw regions, select spots, or use spots with classes."
         self.about.setText(none if between and not groups else self._about)
 
     def _on_case(self) -> None:
-        self.model.show(None)
+        self.model.show(pd.DataFrame())
         self._about = ""
         self.warning.setText("")
         self.refresh()
@@ -111,7 +111,7 @@ class ComparePanel(DockPanel):
             job = between_job(self.session, kind, first, second)
             said, warning = f"{first} against {second}, {kind}", NOT_INDEPENDENT
 
-        def done(table: "pd.DataFrame") -> None:
+        def done(table: pd.DataFrame) -> None:
             if self.session.case is case:  # else it is of another section
                 self.model.show(table.reset_index())
                 which = " whose prediction varies" if kind == "predicted" else ""
@@ -122,14 +122,10 @@ class ComparePanel(DockPanel):
         self.jobs.start(job, done, "Comparing genes", ended=self.refresh)
 
     def _on_save(self) -> None:
-        table = self.model.table
-        if table is None:
-            return
-        name = file_name(self._about.rpartition(":")[0])
+        table, name = self.model.table, file_name(self._about.rpartition(":")[0])
         path = ask_where_to_save(self, "Save table", f"{name}.csv", "Table (*.csv)")
         self.jobs.write(path, lambda path: write_frame(path, table))
 
     def _on_row(self, index: QModelIndex) -> None:
-        if self.model.table is not None:
-            with told(self.jobs.warn):
-                self.session.show(str(self.model.table["gene"].iloc[index.row()]))
+        with told(self.jobs.warn):
+            self.session.show(str(self.model.table["gene"].iloc[index.row()]))

@@ -140,7 +140,7 @@ class EvidencePanel(DockPanel):
         steady = len(trained_on) <= len(HUES) and set(sections) <= set(trained_on)
         colours = section_colours(trained_on if steady else sections)
         show_shares(self.shares, found.by_section, colours)
-        first = self.neighbours.table is None
+        first = not self.neighbours.rowCount()
         self.neighbours.titles = {**TITLES, "expression": (gene, *TITLES["expression"][1:])}
         table = found.table.reset_index()[list(TITLES)].astype({"section": str, "patient": str})
         self.neighbours.show(table.replace({"patient": {"": "not known"}}))

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Titles = Mapping[str, tuple[str, str, str]]
 """By column: its title, what it means, and how a number of it is written."""
@@ -25,8 +23,8 @@ class FrameModel(QAbstractTableModel):
 
     Attributes
     ----------
-    table : DataFrame or None
-        What is shown, in the order in which it is.
+    table : DataFrame
+        What is shown, in the order in which it is; empty at first.
     rows : list of int
         Which row of the frame that was given each row shows.
     """
@@ -36,17 +34,16 @@ class FrameModel(QAbstractTableModel):
     def __init__(self, titles: Titles, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.titles = titles
-        self.table: pd.DataFrame | None = None
+        self.table = self._given = pd.DataFrame()  # given in the order in which rows of the same value stay
         self.rows: list[int] = []
-        self._given: pd.DataFrame | None = None  # in the order in which rows of the same value stay
         self._columns: list[str] = []
         self._by, self._order = -1, Qt.SortOrder.AscendingOrder
 
-    def show(self, table: "pd.DataFrame | None") -> None:
-        """Show another table, or none, in the order that was asked for last."""
+    def show(self, table: pd.DataFrame) -> None:
+        """Show another table, in the order that was asked for last."""
         self.beginResetModel()
-        self._given = None if table is None else table.reset_index(drop=True)
-        self._columns = [] if table is None else [str(name) for name in table if name in self.titles]
+        self._given = table.reset_index(drop=True)
+        self._columns = [str(name) for name in table if name in self.titles]
         self._arrange()
         self.endResetModel()
 
@@ -62,15 +59,15 @@ class FrameModel(QAbstractTableModel):
 
     def _arrange(self) -> None:
         self.table = self._given
-        if self.table is not None and 0 <= self._by < len(self._columns):
+        if 0 <= self._by < len(self._columns):
             ascending = [True] * len(self.grouped_by) + [self._order == Qt.SortOrder.AscendingOrder]
             by = [*self.grouped_by, self._columns[self._by]]
             self.table = self.table.sort_values(by, ascending=ascending, kind="stable", key=_key)
-        self.rows = [] if self.table is None else self.table.index.tolist()
+        self.rows = self.table.index.tolist()
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
         """Return the number of rows."""
-        return 0 if self.table is None or parent.isValid() else len(self.table)
+        return 0 if parent.isValid() else len(self.table)
 
     def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, N802 - Qt's signature
         """Return the number of columns."""
@@ -78,8 +75,6 @@ class FrameModel(QAbstractTableModel):
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """Return the text of a cell, and where it stands."""
-        if self.table is None:
-            return None
         name = self._columns[index.column()]
         value = self.table[name].iloc[index.row()]
         match role:
@@ -95,7 +90,7 @@ class FrameModel(QAbstractTableModel):
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:  # noqa: N802 - Qt's name
         """Return the title of a column, or what it means."""
-        if self.table is None or orientation != Qt.Orientation.Horizontal:
+        if orientation != Qt.Orientation.Horizontal:
             return None
         title, tip, _ = self.titles[self._columns[section]]
         return {Qt.ItemDataRole.DisplayRole: title, Qt.ItemDataRole.ToolTipRole: tip}.get(Qt.ItemDataRole(role))
