@@ -226,11 +226,11 @@ def test_no_column_of_a_wide_table_is_cut_off_in_a_pdf(
 def test_a_figure_has_the_colours_of_the_window(
     qtbot: Any, panel: ExportPanel, session: Session, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_cmrcnet.evaluation import gene_figure
+    from napari_cmrcnet.evaluation import maps_figure
 
     seen = []
-    draw = gene_figure.gene_map
-    monkeypatch.setattr(gene_figure, "gene_map", lambda *args, **more: seen.append(args[1]) or draw(*args, **more))
+    draw = maps_figure.gene_map
+    monkeypatch.setattr(maps_figure, "gene_map", lambda *args, **more: seen.append(args[1]) or draw(*args, **more))
     session.set_display(limits=(0.5, 2.5), colormap="magma")
     path = export_as(qtbot, panel, kind, tmp_path / f"F.{kind}")
     assert path.stat().st_size > 10_000

@@ -11,7 +11,7 @@ import pytest
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.gene_figure import caption, write_gene_figure
+from napari_cmrcnet.evaluation.maps_figure import caption, write_maps_figure
 from napari_cmrcnet.evaluation.shown import Shown, gene_shown
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
@@ -38,7 +38,7 @@ def drawn(prediction: Prediction) -> Shown:
 
 @pytest.mark.parametrize(("kind", "starts"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_each_kind_of_picture(prediction: Prediction, drawn: Shown, tmp_path: Path, kind: str, starts: bytes) -> None:
-    path = finish(write_gene_figure(prediction, tmp_path / f"F.{kind}", drawn))
+    path = finish(write_maps_figure(prediction, tmp_path / f"F.{kind}", drawn))
     assert path.read_bytes().startswith(starts)
 
 
@@ -71,7 +71,7 @@ def texts_of(svg: Path) -> list[str]:
 
 def test_without_measurements_only_the_predicted_is_drawn(prediction: Prediction, drawn: Shown, tmp_path: Path) -> None:
     bare = replace(drawn, measured=None, pcc=float("nan"))
-    path = finish(write_gene_figure(prediction, tmp_path / "F.svg", bare))
+    path = finish(write_maps_figure(prediction, tmp_path / "F.svg", bare))
     texts = texts_of(path)
     assert "predicted" in texts
     assert "H&E" in texts
@@ -81,11 +81,11 @@ def test_without_measurements_only_the_predicted_is_drawn(prediction: Prediction
 
 def test_names_are_drawn_as_they_are(prediction: Prediction, drawn: Shown, tmp_path: Path) -> None:
     for name in ("$\\frac$", "A_B^2", "<b>&", "HLA-A", "50 %"):
-        path = finish(write_gene_figure(prediction, tmp_path / "F.svg", replace(drawn, name=name)))
+        path = finish(write_maps_figure(prediction, tmp_path / "F.svg", replace(drawn, name=name)))
         assert any(text.startswith(f"{name}, ") for text in texts_of(path)), name  # the title of the colour bar
 
 
 def test_another_ending_is_refused_and_nothing_written(prediction: Prediction, drawn: Shown, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\.png, \.svg or \.pdf"):
-        finish(write_gene_figure(prediction, tmp_path / "F.gif", drawn))
+        finish(write_maps_figure(prediction, tmp_path / "F.gif", drawn))
     assert not list(tmp_path.iterdir())

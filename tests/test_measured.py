@@ -17,8 +17,8 @@ from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.gene_figure import ground_on
-from napari_cmrcnet.evaluation.panel_figure import gene_maps
+from napari_cmrcnet.evaluation.figures import ground_on
+from napari_cmrcnet.evaluation.maps_figure import gene_maps
 from napari_cmrcnet.evaluation.region_scores import groups
 from napari_cmrcnet.evaluation.report import evaluate
 from napari_cmrcnet.evaluation.scores import score

@@ -15,8 +15,7 @@ from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.evaluation.blend import blend
 from napari_cmrcnet.evaluation.figures import Ground
 from napari_cmrcnet.evaluation.map_pixels import MapPixels
-from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
-from napari_cmrcnet.evaluation.panel_figure import draw_panel, gene_maps, panel_figure
+from napari_cmrcnet.evaluation.maps_figure import draw_panel, gene_maps, write_maps_figure
 from napari_cmrcnet.evaluation.plot_style import SHORT_UNIT
 from napari_cmrcnet.evaluation.plots_panel import MOST, PanelPlot
 from napari_cmrcnet.evaluation.scores import score
@@ -56,14 +55,14 @@ def test_pixels_are_those_of_the_spot_above_them_or_of_the_slide(ground: Ground)
     height, width = pixels.spots.shape
     left, right, top, bottom = ground.frame
     assert max(height, width) == 300
-    values = np.arange(len(ground.xy), dtype=np.float32)
-    values[5] = np.nan
-    colours = np.stack([np.arange(256)] * 3, axis=1).astype(np.uint8)
-    picture = pixels.coloured(values, (0.0, float(len(values) - 1)), colours)
+    rgba = np.full((len(ground.xy), 4), 255, np.uint8)
+    rgba[:, 0] = 6 * np.arange(len(rgba))
+    rgba[5] = 0
+    picture = pixels.coloured(rgba)
     for spot, (x, y) in enumerate(ground.xy):
         row, column = int((y - top) / (bottom - top) * height), int((x - left) / (right - left) * width)
         pale = round(0.45 * 255 + 0.55 * 230)
-        wanted = pale if spot == 5 else round(255 * spot / (len(values) - 1))
+        wanted = pale if spot == 5 else 6 * spot
         assert abs(int(picture[row, column, 0]) - wanted) <= 1
     # as large as the spots are: pi r² of each, in pixels
     expected = len(ground.xy) * np.pi * (55 / (right - left) * width) ** 2
@@ -79,17 +78,17 @@ def test_measured_stands_over_predicted_on_one_scale(ground: Ground) -> None:
         Shown("A", "gene", SHORT_UNIT, high, low, 0.41, ""),
     ]
     plot = drawn(genes, ground, 500)
-    maps = {plot.map_at(axis): axis for axis in plot.figure.axes if plot.map_at(axis)}
-    assert list(maps) == [("B", "measured"), ("B", "predicted"), ("A", "measured"), ("A", "predicted")]
-    assert maps["A", "measured"].get_position().y0 > maps["A", "predicted"].get_position().y1
-    assert maps["A", "predicted"].get_position().y0 == maps["B", "predicted"].get_position().y0
-    colours = (255 * colormaps["viridis"]([0.0, 1.0])[:, :3]).round()
+    maps = {plot.tip(axis, (0, 0)): axis for axis in plot.figure.axes if plot.tip(axis, (0, 0))}
+    assert list(maps) == ["B, measured", "B, predicted", "A, measured", "A, predicted"]
+    assert maps["A, measured"].get_position().y0 > maps["A, predicted"].get_position().y1
+    assert maps["A, predicted"].get_position().y0 == maps["B, predicted"].get_position().y0
+    colours = colormaps["viridis"]([0.0, 1.0], bytes=True)[:, :3]
     for kind, colour in zip(("measured", "predicted"), colours, strict=True):
-        picture = maps["A", kind].images[0].get_array()
+        picture = maps[f"A, {kind}"].images[0].get_array()
         seen = {tuple(pixel) for pixel in picture.reshape(-1, 3) if len(set(pixel)) > 1}
         assert seen == {tuple(colour)}  # the same limits: 0 is the lowest colour above, 4 the highest below
-    assert maps["B", "measured"].texts[0].get_text() == "not measured"
-    assert "PCC 0.41" in maps["A", "measured"].get_title()
+    assert maps["B, measured"].texts[0].get_text() == "not measured"
+    assert "PCC 0.41" in maps["A, measured"].get_title()
 
 
 @pytest.mark.parametrize(("width", "n"), [(380, 12), (380, 4), (710, 12), (1500, 12), (300, 1)])
@@ -137,7 +136,7 @@ def test_each_kind_of_picture_the_same_to_the_byte(
 def test_a_picture_says_of_what_it_is(prediction: Prediction, ground: Ground) -> None:
     genes = gene_maps(prediction, ["GENE1"])
     ground = Ground(prediction.xy, prediction.spot_diameter)
-    figure = panel_figure(genes, ground, "C, patient P$3", heading="mine", caption="For research use only. " * 9)
+    figure = PanelPlot.printed("C, patient P$3", genes, ground, "mine", caption="For research use only. " * 9, dpi=300)
     (below,) = [text for text in figure.texts if "P$3" in text.get_text()]
     FigureCanvasAgg(figure).draw()
     box = below.get_window_extent()

@@ -48,7 +48,7 @@ def filled(kind: type[Plot], n: int = 12, style: Style = PRINT) -> Plot:
         case SpotPlot():
             plot.show("G1", rng.random(n), rng.random(n), "PCC 0.1")
         case SetPlot():
-            plot.show({"S1": of_sets(dict(zip(genes, rng.random(n), strict=True)), HEG=genes)})
+            plot.show(of_sets(dict(zip(genes, rng.random(n), strict=True)), HEG=genes))
         case MomentPlot():
             plot.show(moments(genes, rng))
         case CorrelationPlot():
@@ -212,7 +212,7 @@ def test_boxes_of_nothing_are_still_a_picture(tmp_path: Path) -> None:
 
 def test_the_shown_gene_is_marked_in_each_of_its_sets() -> None:
     plot = SetPlot(canvas())
-    plot.show({"S1": of_sets({"A": 0.1, "B": 0.4, "C": 0.2}, HEG="AB", HVG="BC")})
+    plot.show(of_sets({"A": 0.1, "B": 0.4, "C": 0.2}, HEG="AB", HVG="BC"))
     draw(plot)
     artists = list(plot.axis.get_children())
     plot.mark("B", 0.4)
@@ -265,10 +265,11 @@ def test_heatmaps_share_order_and_scale_and_say_how_alike_they_are() -> None:
     assert [label.get_text() for label in plot.axes[0].get_yticklabels()] == genes
     assert "r = 0.83" in plot.figure.get_suptitle()
     assert "FLAT" in plot.figure.get_suptitle()
-    row, column, measured, predicted = plot.pair_at(plot.axes[1], pixels(plot, 2, 1, 1)) or ("", "", 0, 0)
-    assert (row, column) == ("B", "C")
-    assert predicted == pytest.approx(measured**3)
-    assert plot.pair_at(plot.figure.axes[-1], (0, 0)) is None  # the colour bar
+    cell, measured = pixels(plot, 2, 1, 1), correlation(genes).measured[1, 2]
+    assert plot.gene_at(plot.axes[1], cell) == "B"
+    assert plot.tip(plot.axes[1], cell) == f"B and C\nmeasured {measured:.2f}, predicted {measured**3:.2f}"
+    assert plot.gene_at(plot.figure.axes[-1], (0, 0)) is None  # the colour bar
+    assert plot.tip(plot.figure.axes[-1], (0, 0)) == ""
 
 
 @pytest.mark.parametrize("width", [380, 900])
@@ -293,9 +294,7 @@ def test_sixty_one_genes_are_told_by_the_mouse_not_by_names() -> None:
     plot.arrange(900, 600)
     draw(plot)
     assert not plot.axes[0].get_yticklabels()
-    pair = plot.pair_at(plot.axes[0], pixels(plot, 60, 0))
-    assert pair is not None
-    assert pair[:2] == ("GENE0", "GENE60")
+    assert plot.tip(plot.axes[0], pixels(plot, 60, 0)).startswith("GENE0 and GENE60\n")
 
 
 def test_mean_and_variance_go_below_each_other_in_a_narrow_panel_and_back() -> None:

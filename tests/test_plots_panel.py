@@ -316,13 +316,13 @@ def test_maps_of_a_panel_and_a_click_shows_the_gene(filled: Window, predicted: P
     np.testing.assert_array_equal(plot.genes[3].maps["predicted"], predicted.gene("GENE7"))
     filled.session.show("GENE1")
     axes = plot.axes
-    (place,) = [number for number, axis in enumerate(axes) if plot.map_at(axis) == ("GENE7", "predicted")]
+    (place,) = [number for number, axis in enumerate(axes) if plot.tip(axis, (0, 0)) == "GENE7, predicted"]
     filled.click(canvas, *predicted.xy.mean(axis=0), axis=place)
     assert filled.session.shown is not None
     assert filled.session.shown.name == "GENE7"
     assert plot.axes is axes  # nothing was drawn again but the title's colour
     accent = [axis for axis in axes if axis.get_title() and axis.title.get_color() == plot.style.accent]
-    assert [plot.map_at(axis) for axis in accent] == [("GENE7", "measured")]
+    assert [plot.tip(axis, (0, 0)) for axis in accent] == ["GENE7, measured"]
     assert filled.panel.view.tip(plot, axes[place], (0, 0)) == "GENE7, predicted"
     filled.session.set_display(colormap="magma")
     filled.settle()

@@ -14,8 +14,8 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.metrics import pcc
 from napari_cmrcnet.common.progress import finish
-from napari_cmrcnet.evaluation.figures import gene_map
-from napari_cmrcnet.evaluation.gene_figure import caption, ground_of
+from napari_cmrcnet.evaluation.figures import gene_map, ground_of
+from napari_cmrcnet.evaluation.maps_figure import caption
 from napari_cmrcnet.evaluation.scores import score
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict

@@ -96,8 +96,8 @@ def jobs_of(of: Inputs) -> dict[str, Make]:
     from napari_cmrcnet.benchmark.plan import Plan
     from napari_cmrcnet.benchmark.run import benchmark
     from napari_cmrcnet.catalogue.public_data import download
-    from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
     from napari_cmrcnet.evaluation.html_report import write_html_report
+    from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
     from napari_cmrcnet.evaluation.report import evaluate
     from napari_cmrcnet.evaluation.shown import gene_shown
     from napari_cmrcnet.retrieval.export import to_csv, to_geojson
@@ -123,7 +123,7 @@ def jobs_of(of: Inputs) -> dict[str, Make]:
         "h5ad": lambda out: to_h5ad(prediction, out / "e.h5ad"),
         "SpatialData": lambda out: to_spatialdata(prediction, out / "e.zarr"),
         "HTML report": lambda out: write_html_report(prediction, out / "e.html"),
-        "figure": lambda out: write_gene_figure(prediction, out / "e.png", drawn),
+        "figure": lambda out: write_maps_figure(prediction, out / "e.png", drawn),
         "simulate": lambda out: simulate(out / "simulated", n_sections=1, spots=20),
         "download": lambda _: download(section()),
     }

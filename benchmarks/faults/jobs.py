@@ -108,10 +108,10 @@ def _html(prediction: Any, path: Path, _: Any) -> Job[Path]:
 
 
 def _figure(prediction: Any, path: Path, genes: Sequence[str] | None) -> Job[Path]:
-    from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
+    from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
     from napari_cmrcnet.evaluation.shown import gene_shown
 
-    return write_gene_figure(prediction, path, gene_shown(prediction, (genes or prediction.genes)[-1], None))
+    return write_maps_figure(prediction, path, gene_shown(prediction, (genes or prediction.genes)[-1], None))
 
 
 def _save_regions(number: int, folder: Path) -> int:

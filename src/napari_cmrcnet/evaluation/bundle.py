@@ -12,7 +12,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import atomic_file, check_output, is_there, scratch_folder
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE
+from napari_cmrcnet.evaluation.headline import RESEARCH_USE
 from napari_cmrcnet.evaluation.picture_file import file_name
 from napari_cmrcnet.sections.panels import PANELS
 

@@ -4,8 +4,10 @@ Figures are made without pyplot, so they need no screen and may be drawn in a wo
 viridis family: even in lightness and safe for the colour-blind.
 """
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.metrics import pcc_in_words
 from napari_cmrcnet.common.text import figure_gene, figure_text, printable
 from napari_cmrcnet.evaluation.colour_limits import Limits, bar_ticks, colour_limits, hardly_varies
@@ -24,10 +28,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_cmrcnet.evaluation.shown import Shown
+    from napari_cmrcnet.retrieval.case import Case
+    from napari_cmrcnet.slides.slide import Slide
 
 Array = NDArray[np.float64]
 
 COLOURS = "viridis"
+_FRAME_PX, _MOST_PX = 880, 1600
+"""Longer side, in pixels, of the part of the slide that is drawn (570 to 880 wide), and at most of the whole slide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +83,28 @@ class Ground:
         return (bottom - top) / (right - left)
 
 
-def gene_map(ground: Ground, shown: "Shown", *, caption: str = "") -> "Figure":
+def ground_of(case: "Case", slide: str | os.PathLike[str] = "") -> Ground:
+    """Return where a case's spots lie, with its slide if that can still be read, or where ``slide`` says."""
+    from napari_cmrcnet.slides.slide import open_slide
+
+    path = str(slide) or case.provenance.slide
+    if path and is_there(path):
+        with suppress(UserError), open_slide(path) as opened:
+            return ground_on(case, opened)
+    return ground_on(case, None)
+
+
+def ground_on(case: "Case", slide: "Slide | None") -> Ground:
+    """Return where a case's spots lie, with a slide that is open, reduced, or none."""
+    ground = Ground(case.xy, case.spot_diameter, case.provenance.mpp or None)
+    if slide is None:
+        return ground
+    part = max(np.ptp(case.xy / slide.scale, axis=0).max(), 1.0)
+    image = slide.thumbnail(int(min(_FRAME_PX * max(slide.shape) / part, _MOST_PX)))
+    return replace(ground, image=image, downsample=slide.scale * slide.shape[1] / image.shape[1])
+
+
+def gene_map(ground: Ground, shown: "Shown", *, caption: str = "", dpi: int = 130) -> "Figure":
     """Draw the slide, measured and predicted expression of a gene side by side, both on one colour scale.
 
     What was not measured, or is not predicted, is left out. Symbols are in italics where the unit is that of a gene.
@@ -89,6 +118,8 @@ def gene_map(ground: Ground, shown: "Shown", *, caption: str = "") -> "Figure":
         What to draw, and in which colours.
     caption : str
         Text below the pictures.
+    dpi : int
+        At which it will be saved.
     """
     from matplotlib.figure import Figure
 
@@ -96,7 +127,7 @@ def gene_map(ground: Ground, shown: "Shown", *, caption: str = "") -> "Figure":
     known = {name: np.asarray(values, np.float64) for name, values in shown.maps.items()}
     both = np.concatenate([*known.values()])
     size = 4.4 * (len(known) + (ground.image is not None)) + 1.1, np.clip(4.4 * ground.ratio, 2.5, 9.0) + 0.9
-    figure = Figure(figsize=size, layout="constrained", dpi=130)
+    figure = Figure(figsize=size, layout="constrained", dpi=dpi)
     axes, spots = draw_maps(figure, ground, known, shown.scale, shown.colours)
     _draw_colour_bar(spots, axes[-len(known) :], f"{figure_text(gene)}, {unit}", both)
     name = figure_gene(gene) if unit == UNIT else figure_text(gene)

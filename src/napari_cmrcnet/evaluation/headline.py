@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.case import Case
 
 HARDLY_VARIES = "prediction hardly varies"
+RESEARCH_USE = "For research use only: a prediction is not a measurement and not a diagnosis."
 PREDICTED_ONLY, MEASURED_ONLY = "predicted only", "measured only"
 COVERS = "the spots of the sections scored, not another section or patient"
 """What an interval covers."""

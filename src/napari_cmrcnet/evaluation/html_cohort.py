@@ -11,7 +11,7 @@ from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.cohort import check_names, cohort_table
 from napari_cmrcnet.evaluation.document import Heading, Part, Table, Text, drawn, html_page
-from napari_cmrcnet.evaluation.gene_figure import ground_of
+from napari_cmrcnet.evaluation.figures import ground_of
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.html_report import mapped, small_maps
 from napari_cmrcnet.evaluation.plots_sets import set_boxplot

@@ -14,16 +14,15 @@ from napari_cmrcnet.common.files import write_content
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
 from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Table, Text, drawn, html_page
-from napari_cmrcnet.evaluation.figures import Ground, gene_map
+from napari_cmrcnet.evaluation.figures import Ground, gene_map, ground_of
 from napari_cmrcnet.evaluation.gene_correlation import correlate_job
-from napari_cmrcnet.evaluation.gene_figure import ground_of
 from napari_cmrcnet.evaluation.gene_trust import most_trusted
 from napari_cmrcnet.evaluation.headline import section_of
 from napari_cmrcnet.evaluation.localise import agreement, high, otsu
-from napari_cmrcnet.evaluation.panel_figure import gene_maps, panel_figure
+from napari_cmrcnet.evaluation.maps_figure import gene_maps
 from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
 from napari_cmrcnet.evaluation.plots_moments import MomentPlot
-from napari_cmrcnet.evaluation.plots_panel import MOST
+from napari_cmrcnet.evaluation.plots_panel import MOST, PanelPlot
 from napari_cmrcnet.evaluation.plots_sets import set_boxplot
 from napari_cmrcnet.evaluation.region_scores import annotations, groups, region_table
 from napari_cmrcnet.evaluation.report_parts import (
@@ -149,7 +148,7 @@ def small_maps(prediction: "Prediction", ground: Ground, name: str, genes: Seque
     """Return maps of several genes as one picture, their scores below it as text."""
     maps = gene_maps(prediction, genes, intervals=True)
     section = section_of(prediction)
-    figure = panel_figure(maps, ground, section, heading=name, width_mm=MAPS_MM, columns=COLUMNS, dpi=MAPS_DPI)
+    figure = PanelPlot.printed(section, maps, ground, name, width_mm=MAPS_MM, columns=COLUMNS, dpi=MAPS_DPI)
     said = "; ".join(f"{gene.name}: {gene.score.replace('   ', ', ')}" for gene in maps)
     return replace(drawn(figure, f"Maps of {name}", said, kind="jpeg", dpi=MAPS_DPI), width=PAGE_PX)
 

@@ -2,11 +2,9 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from napari_cmrcnet.evaluation.colour_limits import Limits
 from napari_cmrcnet.evaluation.figures import Ground
-
-Float32 = NDArray[np.float32]
 
 
 class MapPixels:
@@ -33,40 +31,14 @@ class MapPixels:
         reach = max(ground.diameter / 2, step)  # a spot smaller than a pixel is still seen
         _, spots = KDTree(ground.xy).query(places, distance_upper_bound=reach)
         self.spots = np.where(spots < len(ground.xy), spots, -1).reshape(height, width)
-        self.slide = _pale_slide(ground, left, top, step, (height, width))
+        self.slide = np.full((height, width, 3), 245, np.uint8)
+        if ground.image is not None:  # each pixel the mean of 3 × 3 places
+            size, part = (3 * width, 3 * height), step / ground.downsample / 3
+            place = (part, 0, left / ground.downsample, 0, part, top / ground.downsample)
+            fine = Image.fromarray(ground.pale).transform(size, Image.Transform.AFFINE, place, fillcolor="white")
+            self.slide = np.asarray(fine.reduce(3))
 
-    def coloured(self, values: Float32, limits: Limits, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the map of a gene, uint8 (h, w, 3).
-
-        Parameters
-        ----------
-        values : float32 (n,)
-            One value per spot; NaN is left out.
-        limits : (float, float)
-            Of the colours.
-        colours : uint8 (256, 3)
-            From low to high.
-        """
-        low, high = limits
-        place = np.clip((np.asarray(values, np.float64) - low) / (high - low), 0, 1) * (len(colours) - 1)
-        of_spots = colours[np.rint(np.nan_to_num(place)).astype(np.intp)]
-        shown = (self.spots >= 0) & np.isfinite(values)[self.spots]
-        picture: NDArray[np.uint8] = np.where(shown[..., None], of_spots[self.spots], self.slide)
-        return picture
-
-
-def _pale_slide(ground: Ground, left: float, top: float, step: float, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the pale slide, each pixel the mean of 3 × 3 places."""
-    (height, width), parts = shape, 3
-    if ground.image is None:
-        return np.full((height, width, 3), 245, np.uint8)
-    grey = ground.pale[..., 0]
-    rows, columns = (
-        np.floor((start + (np.arange(size * parts) + 0.5) * step / parts) / ground.downsample).astype(np.intp)
-        for start, size in ((top, height), (left, width))
-    )
-    inside = [(places >= 0) & (places < size) for places, size in zip((rows, columns), grey.shape, strict=True)]
-    fine = grey[np.clip(rows, 0, grey.shape[0] - 1)][:, np.clip(columns, 0, grey.shape[1] - 1)]
-    fine[~(inside[0][:, None] & inside[1])] = 255
-    mean = fine.reshape(height, parts, width, parts).mean(axis=(1, 3))
-    return np.repeat(mean.astype(np.uint8)[..., None], 3, axis=2)
+    def coloured(self, rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the map of spots in these colours, uint8 (n, 4), without those that have none: uint8 (h, w, 3)."""
+        shown = (self.spots >= 0) & (rgba[self.spots, 3] > 0)
+        return np.where(shown[..., None], rgba[self.spots, :3], self.slide)

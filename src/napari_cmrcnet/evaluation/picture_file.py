@@ -35,12 +35,10 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> Path:
         If the ending is another, or the file cannot be written.
     """
     path = Path(path)
-    return write_content(path, _content(figure, kind_of(path), None))
+    return write_content(path, _content(figure, kind_of(path)))
 
 
-def draw_picture(
-    draw: "Callable[[], Figure]", path: str | os.PathLike[str], progress: Progress, dpi: float | None = None
-) -> Job[Path]:
+def draw_picture(draw: "Callable[[], Figure]", path: str | os.PathLike[str], progress: Progress) -> Job[Path]:
     """Draw a figure and write it as `save_figure` does.
 
     It is drawn in a thread, as that takes up to a second: Cancel does not wait for it, and nothing is written then.
@@ -53,12 +51,10 @@ def draw_picture(
         As for `save_figure`.
     progress : Progress
         Yielded while it is drawn.
-    dpi : float, optional
-        Pixels per inch, of a PNG and of what is pixels in the others; the figure's own if not given.
     """
     path = Path(path)
     kind = kind_of(path)
-    return write_content(path, (yield from in_thread(lambda: _content(draw(), kind, dpi), progress)))
+    return write_content(path, (yield from in_thread(lambda: _content(draw(), kind), progress)))
 
 
 def kind_of(path: Path) -> str:
@@ -75,13 +71,13 @@ def kind_of(path: Path) -> str:
     return kind
 
 
-def _content(figure: "Figure", kind: str, dpi: float | None) -> bytes:
+def _content(figure: "Figure", kind: str) -> bytes:
     import matplotlib
 
     content = BytesIO()
     settings = {"svg.hashsalt": "napari-cmrcnet", "pdf.fonttype": 42}  # 42: text stays text in other programs
     with matplotlib.rc_context(settings):
-        figure.savefig(content, format=kind, metadata=_NO_DATES.get(kind), dpi=dpi or figure.dpi)
+        figure.savefig(content, format=kind, metadata=_NO_DATES.get(kind), dpi=figure.dpi)
     return content.getvalue()
 
 

@@ -107,6 +107,7 @@ class Plot:
     def __init__(self, figure: "Figure", style: Style = PRINT, axes: "Sequence[Axes] | int" = 1) -> None:
         self.figure, self.style = figure, style
         self.source: object = None  # what it was drawn from, for those who draw it again only for something else
+        self.caption: tuple[str, ...] = ()  # lines below the section's name
         if isinstance(axes, int):
             self.axes = list(np.atleast_1d(figure.subplots(1, axes)))
             self.lay_out()
@@ -133,20 +134,29 @@ class Plot:
         """Return width and height of a saved picture in inches."""
         return 4.4, 4.6
 
+    def gene_at(self, axis: "Axes", at: tuple[float, float]) -> str | None:  # noqa: ARG002 - for plots of genes
+        """Return the gene at a place of the canvas, in pixels; None if there is none."""
+        return None
+
+    def tip(self, axis: "Axes", at: tuple[float, float]) -> str:
+        """Return what is at a place of the canvas, in pixels."""
+        return self.gene_at(axis, at) or ""
+
     def name_section(self, section: str) -> None:
-        """Write below it which section it is of, after `evaluation.headline.section_words`."""
-        if section:
-            colour = self.style.foreground
-            self.figure.supxlabel(printable(section), x=0.01, ha="left", fontsize=8, parse_math=False, color=colour)
+        """Write below it which section it is of, after `evaluation.headline.section_words`, and the caption."""
+        lines = "\n".join(filter(None, [printable(section), *self.caption]))
+        if lines:
+            below = self.figure.supxlabel(lines, x=0.01, ha="left", fontsize=8, parse_math=False)
+            below.set(color=self.style.foreground, linespacing=1.3 if self.caption else 1.2)
 
     @classmethod
-    def printed(cls, section: str, *shown: Any) -> "Figure":
+    def printed(cls, section: str, *shown: Any, dpi: int = 130, **how: Any) -> "Figure":
         """Return a figure for print of what ``show`` takes, with the section that it is of below it."""
         from matplotlib.figure import Figure
 
-        figure = Figure(dpi=130)
+        figure = Figure(dpi=dpi)
         plot: Any = cls(figure)
-        plot.show(*shown)
+        plot.show(*shown, **how)
         plot.for_print(section)
         return figure
 

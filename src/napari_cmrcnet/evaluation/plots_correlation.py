@@ -57,20 +57,30 @@ class CorrelationPlot(Plot):
         self._name_genes()
         self.lay_out()
 
-    def mark(self, name: str) -> None:
+    def mark(self, name: str, _pcc: float = np.nan) -> None:
         """Mark the name of the shown gene."""
         self._shown = name
         self._colour_names()
 
-    def pair_at(self, axis: "Axes", at: tuple[float, float]) -> tuple[str, str, float, float] | None:
-        """Return both genes of the cell at a place of the canvas, with their measured and predicted correlation."""
-        if axis not in self.axes or self.result is None:
+    def gene_at(self, axis: "Axes", at: tuple[float, float]) -> str | None:
+        """Return the gene of the row of a cell."""
+        cell = self._cell_at(axis, at)
+        return None if cell is None else self._genes[cell[0]]
+
+    def tip(self, axis: "Axes", at: tuple[float, float]) -> str:
+        """Return both genes of a cell, with their correlations."""
+        cell, result = self._cell_at(axis, at), self.result
+        if cell is None or result is None:
+            return ""
+        row, column = (result.genes[place] for place in cell)
+        return f"{row} and {column}\nmeasured {result.measured[cell]:.2f}, predicted {result.predicted[cell]:.2f}"
+
+    def _cell_at(self, axis: "Axes", at: tuple[float, float]) -> tuple[int, int] | None:
+        if axis not in self.axes:
             return None
         column, row = np.rint(axis.transData.inverted().transform(at)).astype(int)
-        if not (0 <= row < len(self.result.genes) and 0 <= column < len(self.result.genes)):
-            return None
-        genes, measured, predicted = self.result.genes, self.result.measured, self.result.predicted
-        return genes[row], genes[column], float(measured[row, column]), float(predicted[row, column])
+        inside = 0 <= row < len(self._genes) and 0 <= column < len(self._genes)
+        return (row, column) if inside else None
 
     def heights(self, width: int) -> tuple[int, int]:
         """Return the height in pixels at which cells are square, or higher where a name needs it."""

@@ -83,7 +83,7 @@ class MomentPlot(Plot):
 
         self.lay_out()
 
-    def mark(self, name: str) -> None:
+    def mark(self, name: str, _pcc: float = np.nan) -> None:
         """Mark the shown gene; one that is not in the plot takes the mark away."""
         (here,) = np.nonzero(self.genes == name)
         for index, (axis, moment) in enumerate(zip(self.axes, MOMENTS, strict=True)):

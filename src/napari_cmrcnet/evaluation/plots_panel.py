@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from string import ascii_lowercase
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_cmrcnet.common.text import figure_gene, figure_text, printable
-from napari_cmrcnet.evaluation.colour_limits import Limits
 from napari_cmrcnet.evaluation.figures import COLOURS, Ground, draw_scale_bar
 from napari_cmrcnet.evaluation.map_pixels import MapPixels
 from napari_cmrcnet.evaluation.plot_style import PRINT, UNIT, Plot, Style, restyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
     from napari_cmrcnet.evaluation.shown import Shown
@@ -31,7 +31,7 @@ _HEAD, _FOOT, _LINE = 36, 26, 15  # above all genes, and below them; a line of t
 _BAR, _NUMBERS = 7, 24  # of a gene: its colour bar, and the numbers below that
 _LETTER = 5.7  # across, of 8 points
 _LEAST_WIDTH = 126  # of a map, for "prediction hardly varies" to fit
-_PRINT_MM = 180  # two columns of most journals
+PRINT_MM = 180  # two columns of most journals
 _FINER = 2.0  # pixels that are coloured for one that is seen, so that spots are round
 _LEAST_SIDE, _MOST_SIDE = 240, 900  # pixels of a map's longer side
 
@@ -60,16 +60,24 @@ class PanelPlot(Plot):
         self._pixels: MapPixels | None = None
         self._of: dict[Axes, tuple[str, str]] = {}
         self._finer = _FINER
-        self._titles: dict[str, Any] = {}
         self._marked = ""
         self._said = ""
-        self.caption: tuple[str, ...] = ()  # lines below the section's name, in print
-        self.width_mm: float | None = None  # in print; half of two columns for up to two genes if not given
-        self.most_columns = MOST
+        self._width_mm: float | None = None
+        self._most_columns = MOST
         self._lettered = False
         self._heading = figure.text(0.01, 0.99, "", ha="left", va="top", fontsize=8)
 
-    def show(self, genes: "Sequence[Shown]", ground: Ground, heading: str = "", colours: str = COLOURS) -> None:
+    def show(
+        self,
+        genes: "Sequence[Shown]",
+        ground: Ground,
+        heading: str = "",
+        colours: str = COLOURS,
+        *,
+        caption: str = "",
+        width_mm: float | None = None,
+        columns: int = MOST,
+    ) -> None:
         """Show genes; they are drawn by `arrange`, when there is a width to draw them in.
 
         Parameters
@@ -82,6 +90,12 @@ class PanelPlot(Plot):
             Above all genes.
         colours : str
             Name of the colour map.
+        caption : str
+            Below the section's name.
+        width_mm : float, optional
+            In print; 180 if not given, and 90 for up to two genes.
+        columns : int
+            Genes beside each other at most.
         """
         from matplotlib import colormaps
 
@@ -89,17 +103,22 @@ class PanelPlot(Plot):
             self._pixels = None
         self.genes, self._ground = tuple(genes), ground
         self._kinds, self._map = kinds_of(genes), colormaps[colours]
-        self._said = heading
+        self._said, self._width_mm, self._most_columns = heading, width_mm, columns
+        self.caption = tuple(wrap(printable(caption), round(17 * self.print_size()[0])))
 
-    def mark(self, name: str) -> None:
+    def mark(self, name: str, _pcc: float = np.nan) -> None:
         """Mark the title of the shown gene."""
         self._marked = name
-        for gene, title in self._titles.items():
-            title.set_color(self.style.accent if gene == name else self.style.foreground)
+        for axis, (gene, _) in self._of.items():
+            axis.title.set_color(self.style.accent if gene == name else self.style.foreground)
 
-    def map_at(self, axis: "Axes") -> tuple[str, str] | None:
-        """Return the gene that axes show, and which of its maps."""
-        return self._of.get(axis)
+    def gene_at(self, axis: "Axes", at: tuple[float, float]) -> str | None:  # noqa: ARG002 - a map is one gene
+        """Return the gene of a map."""
+        return self._of[axis][0] if axis in self._of else None
+
+    def tip(self, axis: "Axes", at: tuple[float, float]) -> str:  # noqa: ARG002 - a map is one gene
+        """Return the gene of a map, and which map it is."""
+        return ", ".join(self._of.get(axis, ()))
 
     def heights(self, width: int) -> tuple[int, int]:
         """Return the height in pixels that the maps take at a width."""
@@ -109,8 +128,8 @@ class PanelPlot(Plot):
 
     def print_size(self) -> tuple[float, float]:
         """Return width and height of a saved picture in inches."""
-        width = (self.width_mm or _PRINT_MM) / 25.4
-        if self.width_mm is None and min(len(self.genes), self._columns(round(100 * width))) <= 2:
+        width = (self._width_mm or PRINT_MM) / 25.4
+        if self._width_mm is None and min(len(self.genes), self._columns(round(100 * width))) <= 2:
             width /= 2
         return width, self.heights(round(100 * width))[0] / 100
 
@@ -120,17 +139,11 @@ class PanelPlot(Plot):
         self._lettered = len(self.genes) > 1
         super().for_print(section)
 
-    def name_section(self, section: str) -> None:
-        """Write below the maps which section they are of, and the caption."""
-        lines = "\n".join(filter(None, [printable(section), *self.caption]))
-        colour = self.style.foreground
-        self.figure.supxlabel(lines, x=0.01, ha="left", fontsize=8, parse_math=False, color=colour, linespacing=1.3)
-
     def arrange(self, width: int, height: int) -> None:
         """Draw the maps at a width and height in pixels of the canvas."""
         for axis in self.axes:
             axis.remove()
-        self.axes, self._of, self._titles = [], {}, {}
+        self.axes, self._of = [], {}
         if not self.genes or self._ground is None:
             return
         columns, _, across, down, block = self._sizes(width)
@@ -165,33 +178,30 @@ class PanelPlot(Plot):
         from matplotlib.colors import Normalize
 
         left, top, across, down = box
-        low, high = gene.scale
+        scale = ScalarMappable(Normalize(*gene.scale), self._map)
         top += _LINE * self._title_lines(across)
         for kind in self._kinds:
             axis = self._axes((left, top, across, down), canvas)
-            self._draw_map(axis, gene.maps.get(kind), (low, high), kind)
+            self._draw_map(axis, gene.maps.get(kind), scale, kind)
             self._of[axis] = gene.name, kind
             if names:
                 axis.set_ylabel(kind, fontsize=8, labelpad=3)
             if kind == self._kinds[0]:
                 upper = axis
-                title = "\n".join(self._title(gene, across))
-                self._titles[gene.name] = axis.set_title(title, fontsize=8, pad=4)
+                axis.set_title("\n".join(self._title(gene, across)), fontsize=8, pad=4)
             top += down + _BETWEEN
         bar = self._axes((left + 0.1 * across, top, 0.8 * across, _BAR), canvas)
-        scale = ScalarMappable(Normalize(low, high), self._map)
-        self.figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[low, high], format="%.2f")
+        self.figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=list(gene.scale), format="%.2f")
         bar.tick_params(labelsize=7, length=2, pad=1)
         return upper
 
-    def _draw_map(self, axis: "Axes", values: Float32 | None, limits: Limits, kind: str) -> None:
+    def _draw_map(self, axis: "Axes", values: Float32 | None, scale: "ScalarMappable", kind: str) -> None:
         """Draw one map, or words where a gene has none of the kind."""
         assert self._pixels is not None
         assert self._ground is not None
         left, right, top, bottom = self._ground.frame
         if values is not None:
-            colours = (255 * self._map(np.linspace(0, 1, 256))[:, :3]).round().astype(np.uint8)
-            picture = self._pixels.coloured(values, limits, colours)
+            picture = self._pixels.coloured(scale.to_rgba(values, bytes=True))
             axis.imshow(picture, extent=(left, right, bottom, top), aspect="auto")
         else:
             axis.text(0.5, 0.5, f"not {kind}", ha="center", va="center", fontsize=8, transform=axis.transAxes)
@@ -216,7 +226,7 @@ class PanelPlot(Plot):
         return axis
 
     def _columns(self, width: int) -> int:
-        return max(1, min(self.most_columns, int((width - _SIDE) // (_LEAST_WIDTH + _GAP))))
+        return max(1, min(self._most_columns, int((width - _SIDE) // (_LEAST_WIDTH + _GAP))))
 
     def _sizes(self, width: int) -> tuple[int, int, float, float, float]:
         """Return columns, rows, width and height of a map, and height of a gene's block, at a width in pixels."""

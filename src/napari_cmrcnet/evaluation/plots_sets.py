@@ -1,6 +1,6 @@
 """Box plots of PCC by gene set, after the paper's figure 2."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +25,22 @@ class SetPlot(Plot):
         self.axis = self.axes[0]
         self._clear()
 
-    def show(self, tables: "Mapping[str, pd.DataFrame]") -> None:
+    def show(self, *tables: "pd.DataFrame", sections: Sequence[str] = ("",)) -> None:
         """Draw the boxes again.
 
         Parameters
         ----------
-        tables : mapping of str to DataFrame
-            The scores of each section, see `Scores.table`; several sections are named. PCC that are undefined (NaN) are
-            left out and their number is written.
+        tables : DataFrame
+            The scores of each section, see `Scores.table`. PCC that are undefined (NaN) are left out and their number
+            is written.
+        sections : sequence of str
+            Their names, written where there are several.
         """
-        axis, sections = self.axis, list(tables)
-        sets = [name for name in SETS if any(table[name].any() for table in tables.values())]
+        axis = self.axis
+        sets = [name for name in SETS if any(table[name].any() for table in tables)]
         self._clear()
         rng = np.random.default_rng(0)  # only spreads the dots sideways
-        for table in tables.values():
+        for table in tables:
             for name in sets:
                 self._draw_set(name, table["pcc"][table[name]], rng)
         n = self._n_columns
@@ -114,5 +116,5 @@ class SetPlot(Plot):
 
 
 def set_boxplot(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
-    """Draw the box plots of one or several sections; see `SetPlot.show`."""
-    return SetPlot.printed(next(iter(tables)) if len(tables) == 1 else "", tables)
+    """Draw the box plots of one or several sections, by their names; see `SetPlot.show`."""
+    return SetPlot.printed(next(iter(tables)) if len(tables) == 1 else "", *tables.values(), sections=list(tables))

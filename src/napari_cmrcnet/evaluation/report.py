@@ -18,10 +18,9 @@ from napari_cmrcnet.common.spreadsheet import write_frame
 from napari_cmrcnet.common.text import count_text, plain
 from napari_cmrcnet.evaluation.cohort import check_names, cohort_table
 from napari_cmrcnet.evaluation.document import Heading, Part, Picture, Text, markdown
-from napari_cmrcnet.evaluation.figures import gene_map
-from napari_cmrcnet.evaluation.gene_figure import ground_of
+from napari_cmrcnet.evaluation.figures import gene_map, ground_of
 from napari_cmrcnet.evaluation.headline import COVERS, section_of
-from napari_cmrcnet.evaluation.panel_figure import draw_panel
+from napari_cmrcnet.evaluation.maps_figure import draw_panel
 from napari_cmrcnet.evaluation.picture_file import draw_picture, file_names
 from napari_cmrcnet.evaluation.plots_panel import MOST
 from napari_cmrcnet.evaluation.plots_sets import set_boxplot

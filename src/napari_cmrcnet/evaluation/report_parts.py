@@ -9,8 +9,7 @@ import numpy as np
 
 from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.document import Heading, Pairs, Part, Table, Text
-from napari_cmrcnet.evaluation.gene_figure import RESEARCH_USE
-from napari_cmrcnet.evaluation.headline import COVERS
+from napari_cmrcnet.evaluation.headline import COVERS, RESEARCH_USE
 from napari_cmrcnet.evaluation.score_notes import sets_in_words
 from napari_cmrcnet.evaluation.scores import Scores
 from napari_cmrcnet.evaluation.set_scores import SETS, SetScore, between, combine

@@ -11,7 +11,6 @@ from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.evaluation.blend import INKS
 from napari_cmrcnet.evaluation.bundle import write_bundle
 from napari_cmrcnet.evaluation.document import html_or_pdf
-from napari_cmrcnet.evaluation.gene_figure import write_gene_figure
 from napari_cmrcnet.evaluation.html_report import write_html_report
 from napari_cmrcnet.evaluation.maps_figure import write_maps_figure
 from napari_cmrcnet.evaluation.shown import panel_genes
@@ -245,7 +244,7 @@ def _save(prediction: "Prediction", path: Path) -> Job[Path]:
 def _figure(session: "Session", case: "Case", path: Path) -> Job[Path]:
     if session.display.blend and len(session.ticked) in INKS:
         return write_maps_figure(case, path, Panel("", tuple(session.ticked)), blend=True, slide=_slide(session))
-    return write_gene_figure(case, path, _shown(session), slide=_slide(session))
+    return write_maps_figure(case, path, _shown(session), slide=_slide(session))
 
 
 def _maps(session: "Session", choice: str, width_mm: float | None) -> Write:

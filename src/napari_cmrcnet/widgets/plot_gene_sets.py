@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.evaluation.figures import Ground, ground_on
 from napari_cmrcnet.evaluation.gene_correlation import GeneCorrelation, correlate_job
-from napari_cmrcnet.evaluation.gene_figure import ground_on
-from napari_cmrcnet.evaluation.panel_figure import gene_maps, heading
+from napari_cmrcnet.evaluation.maps_figure import gene_maps, heading
 from napari_cmrcnet.evaluation.plots_correlation import CorrelationPlot
 from napari_cmrcnet.evaluation.plots_panel import PanelPlot
 from napari_cmrcnet.viewer.session import Session
@@ -16,9 +16,6 @@ from napari_cmrcnet.widgets.messages import in_panel_words
 from napari_cmrcnet.widgets.plot_views import NO_PREDICTION, GeneSet, GeneSetChoice, PlotView, no_scores
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from napari_cmrcnet.evaluation.figures import Ground
     from napari_cmrcnet.evaluation.shown import Shown
     from napari_cmrcnet.retrieval.prediction import Prediction
 
@@ -67,24 +64,7 @@ class CorrelationView(PlotView):
         """Bring a plot up to date with the session; heatmaps are drawn again only for other genes."""
         key = self.choice.genes()
         assert key is not None
-        result = self._results[key]
-        if plot.source is not result:
-            plot.show(result, key[0])
-            plot.source = result
-        plot.mark("" if self.session.shown is None else self.session.shown.name)
-
-    def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:
-        """Return both genes of a cell, with their correlations."""
-        pair = plot.pair_at(axis, at)
-        if pair is None:
-            return ""
-        row, column, measured, predicted = pair
-        return f"{row} and {column}\nmeasured {measured:.2f}, predicted {predicted:.2f}"
-
-    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:
-        """Return the gene of the row of a cell."""
-        pair = plot.pair_at(axis, at)
-        return None if pair is None else pair[0]
+        self.bring(plot, self._results[key], self._results[key], key[0])
 
     def _compute(self, key: GeneSet) -> None:
         if self.jobs.busy:
@@ -164,18 +144,5 @@ class PanelMapsView(PlotView):
         """Bring a plot up to date with the session; maps are drawn again only for other genes."""
         assert self._of is not None
         name, genes = self._of[2]
-        if plot.source is not self._of:
-            said = heading(name, len(self._genes), len(genes))
-            plot.show(self._genes, self._ground, said, self._of[3])
-            plot.source = self._of
-        plot.mark("" if self.session.shown is None else self.session.shown.name)
-
-    def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:  # noqa: ARG002 - a map is one gene
-        """Return the gene of a map, and which map it is."""
-        found = plot.map_at(axis)
-        return "" if found is None else f"{found[0]}, {found[1]}"
-
-    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:  # noqa: ARG002
-        """Return the gene of a map."""
-        found = plot.map_at(axis)
-        return None if found is None else found[0]
+        said = heading(name, len(self._genes), len(genes))
+        self.bring(plot, self._of, self._genes, self._ground, said, self._of[3])

@@ -118,6 +118,14 @@ class PlotView(ABC):
     def draw(self, plot: Any) -> None:
         """Bring a plot up to date with the session."""
 
+    def bring(self, plot: Any, source: object, *given: Any) -> None:
+        """Let a plot show what is given, if what it was drawn from is another object, and mark the shown gene in it."""
+        if plot.source is not source:
+            plot.show(*given)
+            plot.source = source
+        shown = self.session.shown
+        plot.mark("" if shown is None else shown.name, float("nan") if shown is None else shown.pcc)
+
     def save(self, path: Path) -> None:
         """Write the plot, drawn for print, as PNG, SVG or PDF."""
         from matplotlib.figure import Figure
@@ -129,17 +137,13 @@ class PlotView(ABC):
 
     def tip(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str:
         """Return what is at a place of the canvas, in pixels."""
-        return self.gene_at(plot, axis, at) or ""
+        return str(plot.tip(axis, at))
 
     def click(self, plot: Any, axis: "Axes", at: tuple[float, float], add: bool) -> None:  # noqa: ARG002
         """Show the gene at a place of the canvas, in pixels."""
-        gene = self.gene_at(plot, axis, at)
+        gene = plot.gene_at(axis, at)
         if gene is not None:
             self.session.show(gene)
-
-    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:  # noqa: ARG002
-        """Return the gene at a place of the canvas; a plot of spots has none."""
-        return None
 
     def select(self, plot: Any, outline: Sequence[tuple[float, float]], add: bool) -> None:  # noqa: B027 - most have none
         """Select the spots within an outline in data coordinates, where spots can be selected."""
@@ -203,10 +207,11 @@ class ScoreView(PlotView):
         """Return why the plot cannot be drawn and what to do, ``""`` where it can."""
         return super().prepare() or ("" if self.session.scores is not None else no_scores(self.session))
 
-    def gene_at(self, plot: Any, axis: "Axes", at: tuple[float, float]) -> str | None:
-        """Return the gene at a place of the canvas."""
-        gene: str | None = plot.gene_at(axis, at)
-        return gene
+    def draw(self, plot: Any) -> None:
+        """Bring a plot up to date with the session; it is drawn again only for new scores."""
+        scores = self.session.scores
+        assert scores is not None
+        self.bring(plot, scores, scores.table)
 
 
 class SetView(ScoreView):
@@ -215,27 +220,9 @@ class SetView(ScoreView):
     drawing = SetPlot
     title = "PCC by gene set"
 
-    def draw(self, plot: Any) -> None:
-        """Bring a plot up to date with the session; boxes are drawn again only for new scores."""
-        scores, shown = self.session.scores, self.session.shown
-        assert scores is not None
-        if plot.source is not scores:
-            plot.show({scores.section: scores.table})
-            plot.source = scores
-        plot.mark("" if shown is None else shown.name, float("nan") if shown is None else shown.pcc)
-
 
 class MomentView(ScoreView):
     """Mean and variance of every gene."""
 
     drawing = MomentPlot
     title = "Mean and variance of genes"
-
-    def draw(self, plot: Any) -> None:
-        """Bring a plot up to date with the session; dots are drawn again only for new scores."""
-        scores, shown = self.session.scores, self.session.shown
-        assert scores is not None
-        if plot.source is not scores:
-            plot.show(scores.table)
-            plot.source = scores
-        plot.mark("" if shown is None else shown.name)

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cmrcnet.common.suffixes import dialog_filter
-from napari_cmrcnet.evaluation.gene_figure import ground_on
+from napari_cmrcnet.evaluation.figures import Ground, ground_on
 from napari_cmrcnet.evaluation.review import KINDS, PLAUSIBLE, Answer, Review, draw_blinded
 from napari_cmrcnet.widgets.dialogs import ask_where_to_save, choose_path
 from napari_cmrcnet.widgets.dock_panel import DockPanel
@@ -24,8 +24,6 @@ from napari_cmrcnet.widgets.plot_views import GeneSetChoice
 
 if TYPE_CHECKING:
     import napari
-
-    from napari_cmrcnet.evaluation.figures import Ground
 
 ABOUT = (
     "Each gene is shown twice, once measured and once predicted, in random order. You say which it is, and how "
@@ -109,7 +107,7 @@ class ReviewWindow(QDialog):
         The panel.
     """
 
-    def __init__(self, review: Review, ground: "Ground", parent: QWidget) -> None:
+    def __init__(self, review: Review, ground: Ground, parent: QWidget) -> None:
         super().__init__(parent)
         from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
         from matplotlib.figure import Figure
