@@ -18,15 +18,15 @@ import pytest
 import scanpy
 
 from forked import Forked
-from napari_cmrcnet.benchmark.best_genes import gene_columns
+from napari_cmrcnet.benchmark.best_genes import gene_table
 from napari_cmrcnet.benchmark.bootstrap import estimate
-from napari_cmrcnet.benchmark.cmrcnet_method import predict_each
 from napari_cmrcnet.benchmark.collected import Collected
 from napari_cmrcnet.benchmark.dataset import Dataset
 from napari_cmrcnet.benchmark.folds import Fold, genes_of, make_folds, with_genes, with_leaks
 from napari_cmrcnet.benchmark.method_list import ABLATION, Choice, choose
 from napari_cmrcnet.benchmark.method_names import METHOD_NAMES
 from napari_cmrcnet.benchmark.methods import baselines
+from napari_cmrcnet.benchmark.methods.cmrcnet import predict_each
 from napari_cmrcnet.benchmark.plan import Plan
 from napari_cmrcnet.benchmark.plots import method_moments
 from napari_cmrcnet.benchmark.report import Outcome
@@ -262,7 +262,7 @@ def test_what_cannot_be_run_is_named_and_the_rest_is_reported(
     def refuse(*_: Any, **__: Any) -> Any:
         raise UserError("The loss is not finite; lower the learning rate.")
 
-    monkeypatch.setattr("napari_cmrcnet.benchmark.cmrcnet_method.fit", refuse)
+    monkeypatch.setattr("napari_cmrcnet.benchmark.methods.cmrcnet.fit", refuse)
     with pytest.raises(UserError, match=r"2 of 4 runs could not be done: S0, cmrcnet, seed 0: The loss is not finite"):
         finish(benchmark(dataset_in(folder), plan(), tmp_path))
     rows = rows_of(tmp_path / "tables" / "table1.csv")
@@ -629,7 +629,7 @@ def faked(choices: Sequence[Choice], pcc: Callable[[str, str], float], n_genes: 
         drawn, measures = pd.DataFrame(np.zeros((30, 1)), columns=["G0"]), ["pcc", "partial_pcc", "spearman"]
         tables = {k: measured.join(pd.DataFrame(pcc(choice.name, k), genes, measures)) for k in ks}
         outputs = {k: Output(table, np.ones(30, bool), drawn) for k, table in tables.items()}
-        made.append(UnitResult("A", choice.name, choice.make(Path()).title, 0, {"A": outputs}, {}))
+        made.append(UnitResult("A", choice.name, choice.make().title, 0, {"A": outputs}, {}))
     return Collected(choices, [fold], made)
 
 
@@ -691,9 +691,9 @@ def test_weights_go_to_the_method_that_is_named_or_needs_them(tmp_path: Path) ->
 def test_table_3_names_the_best_genes_and_the_papers() -> None:
     choices = choose(("cmrcnet", "mean"), {"ks": (50,)})
     found = faked(choices, lambda name, _: np.nan if name == "mean" else 0.4)
-    columns = gene_columns(Dataset("COAD", (), paper="COAD"), found, found.labels)
-    assert list(columns) == ["CMRCNet-50", "paper, CMRCNet-50"]  # the mean has no PCC
-    assert columns["paper, CMRCNet-50"][0] == ("CD24", 0.6945)
+    table = gene_table(Dataset("COAD", (), paper="COAD"), found, found.labels)
+    assert list(table["method"].unique()) == ["CMRCNet-50", "paper, CMRCNet-50"]  # the mean has no PCC
+    assert table[table["method"] == "paper, CMRCNet-50"].iloc[0].tolist()[1:] == [1, "CD24", 0.6945]
 
 
 def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,10 +188,10 @@ def test_compared_methods_stand_on_kept_features(
     monkeypatch.setattr(Pretrained, "network", lambda _: pytest.fail("encoded again"))
     choice = choose((f"{method}@{packaged().encoder.name}",), {"ks": (5,)})[0]
     assert choice.name == f"{method}@{packaged().encoder.name}"
-    made = choice.make(tmp_path)
+    made = choice.make()
     assert made.encoder_weights == "none"
     assert made.title in TITLES
-    predictor = finish(made.fit(Task(tuple(sections[:2]), GENES, epochs=2)))
+    predictor = finish(made.fit(Task(tuple(sections[:2]), GENES, epochs=2, folder=tmp_path)))
     assert not any("scratch" in note for note in predictor.notes)
     found = finish(predictor.predict(sections[2]))
     predicted = next(iter(found.values())) if isinstance(found, dict) else found

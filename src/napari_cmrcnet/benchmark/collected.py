@@ -58,50 +58,41 @@ class Collected:
 
     def __init__(self, choices: Sequence[Choice], folds: Sequence[Fold], results: Sequence[UnitResult]) -> None:
         self.folds = tuple(folds)
-        by_key = {(one.method, one.fold, one.seed): one for one in results}
+        self.sections = {name: fold for fold in folds for name in fold.test}  # that are tested
+        self._runs = {(one.method, one.fold, one.seed): one for one in results}
         self.seeds = tuple(sorted({one.seed for one in results}))
         self.runs: dict[str, list[UnitResult]] = {}
         self.labels: list[Label] = []
         for choice in choices:
-            runs = [by_key.get((choice.name, fold.name, seed)) for fold in folds for seed in self.seeds]
+            runs = [self._runs.get((choice.name, fold.name, seed)) for fold in folds for seed in self.seeds]
             complete = [run for run in runs if run is not None]
             if len(complete) < len(runs) or not complete:
                 continue
             self.runs[choice.name] = complete
             outputs = set.intersection(*(set(one) for run in complete for one in run.sections.values()))
-            for output in sorted(outputs, key=_order):
-                self.labels.append(Label(complete[0].label(output), choice.name, output))
-        self._runs = by_key
+            for output in sorted(outputs, key=lambda k: int(k or 0)):
+                text = f"{complete[0].title}-{output}" if output else complete[0].title
+                self.labels.append(Label(text, choice.name, output))
 
-    def output(self, label: Label, fold: Fold, seed: int, name: str) -> Output:
+    def output(self, label: Label, seed: int, name: str) -> Output:
         """Return the prediction of a test section."""
-        return self._runs[label.method, fold.name, seed].sections[name][label.output]
-
-    @property
-    def sections(self) -> list[tuple[Fold, str]]:
-        """Every test section, with its fold."""
-        return [(fold, name) for fold in self.folds for name in fold.test]
+        return self._runs[label.method, self.sections[name].name, seed].sections[name][label.output]
 
     def too_rare(self, genes: Choose) -> int:
         """Return how many genes, over all sections, have no score, since they were found at too few spots."""
-        tables = [self.output(self.labels[0], fold, self.seeds[0], name).table for fold, name in self.sections]
+        tables = [self.output(self.labels[0], self.seeds[0], name).table for name in self.sections]
         return sum(len(genes(table)) - len(found_enough(table, genes(table))) for table in tables)
 
-    def scores(self, label: Label, fold: Fold, name: str, genes: Choose, measure: str = "pcc") -> pd.DataFrame:
+    def scores(self, label: Label, name: str, genes: Choose, measure: str = "pcc") -> pd.DataFrame:
         """Return a measure (a column of `Output.table`) of some genes of a section: a row per seed, a column per gene.
 
         Genes that have no score, since they were found at too few spots, are left out.
         """
         rows = []
         for seed in self.seeds:
-            table = self.output(label, fold, seed, name).table
+            table = self.output(label, seed, name).table
             rows.append(table.loc[found_enough(table, genes(table)), measure])
         return pd.DataFrame(rows)
-
-
-def _order(output: str) -> tuple[bool, int, str]:
-    """Put k before other outputs, the smallest first."""
-    return not output.isdigit(), int(output) if output.isdigit() else 0, output
 
 
 def ranked(by: By, n: int, sets: Definition) -> Choose:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from napari_cmrcnet.benchmark.best_genes import best_genes, mean_pcc_by_gene
 from napari_cmrcnet.benchmark.collected import Collected, Label, ranked
-from napari_cmrcnet.benchmark.folds import Fold
 from napari_cmrcnet.benchmark.method_names import DEPTH
 from napari_cmrcnet.benchmark.plots import method_boxplot, method_colours, method_correlations, method_moments
 from napari_cmrcnet.benchmark.results import RANKED_BY, found_enough, top_genes
@@ -53,36 +52,29 @@ def draw(dataset: "Dataset", found: Collected, labels: Sequence[Label], sets: De
         Folder for the files.
     """
     expressed = [label for label in labels if label.method != DEPTH]  # its values are no expression
-    varying = [label for label in expressed if _varies(found, label)]
     colours = method_colours([label.text for label in labels])
     files = yield from _save(partial(method_boxplot, _pcc(found, labels, sets), colours), out / "figure2")
-    for fold, name in found.sections:
+    for name in found.sections:
         section = dataset.open(name)
         with section.slide:
-            files += yield from _draw_section(section, fold, dataset, found, expressed, varying, sets, out)
+            files += yield from _draw_section(section, dataset, found, expressed, sets, out)
     return files
 
 
 def _draw_section(
-    section: "Section",
-    fold: Fold,
-    dataset: "Dataset",
-    found: Collected,
-    labels: Sequence[Label],
-    varying: Sequence[Label],
-    sets: Definition,
-    out: Path,
+    section: "Section", dataset: "Dataset", found: Collected, labels: Sequence[Label], sets: Definition, out: Path
 ) -> Job[list[Path]]:
     """Draw what is drawn of each section: moments, gene-gene correlations and maps, of the first seed."""
     if not labels:
         return []
-    names = [name for _, name in found.sections]
+    names = list(found.sections)
     seed, safe = found.seeds[0], file_names(names)[names.index(section.name)]
-    outputs = {label: found.output(label, fold, seed, section.name) for label in labels}
+    outputs = {label: found.output(label, seed, section.name) for label in labels}
     where = section_words(section.name, section.patient)
     as_drawn = {"mean": "measured_mean", "variance": "measured_variance"}
     tables = {label.text: output.table.rename(columns=as_drawn) for label, output in outputs.items()}
     files = yield from _save(partial(method_moments, tables, where), out / f"figure3_{safe}")
+    varying = [label for label in labels if _varies(found, label)]
     if not varying:
         return files
     drawn = {label.text: outputs[label] for label in varying}
@@ -111,7 +103,7 @@ def _save(draw: "Callable[[], Figure]", stem: Path) -> Job[list[Path]]:
 
 
 def _varies(found: Collected, label: Label) -> bool:
-    outputs = (found.output(label, fold, seed, name) for fold, name in found.sections for seed in found.seeds)
+    outputs = (found.output(label, seed, name) for name in found.sections for seed in found.seeds)
     return any(output.table["pcc"].notna().any() for output in outputs)
 
 
@@ -120,10 +112,10 @@ def _pcc(found: Collected, labels: Sequence[Label], sets: Definition) -> dict[st
     return {
         set_name: {
             name: {
-                label.text: found.scores(label, fold, name, ranked(by, TOP, sets)).mean().to_numpy(np.float64)
+                label.text: found.scores(label, name, ranked(by, TOP, sets)).mean().to_numpy(np.float64)
                 for label in labels
             }
-            for fold, name in found.sections
+            for name in found.sections
         }
         for set_name, by in RANKED_BY.items()
     }
@@ -137,14 +129,12 @@ def _map_genes(dataset: "Dataset", found: Collected, labels: Sequence[Label], he
     """Return the dataset's genes for maps that are kept here, or what is predicted best of those kept everywhere."""
     if named := [gene for gene in dataset.map_genes if gene in here]:
         return named
-    kept = set.intersection(
-        *(set(found.output(labels[0], fold, found.seeds[0], name).drawn) for fold, name in found.sections)
-    )
+    kept = set.intersection(*(set(found.output(labels[0], found.seeds[0], name).drawn) for name in found.sections))
     ours = next((label for label in labels if label.method == "cmrcnet"), labels[0])
-    means = {gene: value for gene, value in mean_pcc_by_gene(found, ours).items() if gene in kept}
+    means = mean_pcc_by_gene(found, ours)
+    means = means[means.index.isin(kept)]
     markers = [gene for gene in dataset.markers if gene in means]
-    best = [gene for gene, _ in best_genes(means, _MAPS)]
-    return list(dict.fromkeys([*markers[: _MAPS - 1], *best]))[:_MAPS]
+    return list(dict.fromkeys([*markers[: _MAPS - 1], *best_genes(means, _MAPS).index]))[:_MAPS]
 
 
 def _ground(section: "Section") -> Ground:

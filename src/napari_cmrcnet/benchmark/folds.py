@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import eq
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -45,12 +45,6 @@ class Fold:
     genes: tuple[str, ...] = ()
     variable: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Fold":
-        """Return the fold of which `asdict` gave these values; raises KeyError or TypeError for anything else."""
-        many = {name: tuple(values[name]) for name in ("training", "test", "genes", "variable", "leaks")}
-        return cls(str(values["name"]), **many)
 
 
 def make_folds(rows: Sequence[SheetRow], kind: Kind) -> list[Fold]:

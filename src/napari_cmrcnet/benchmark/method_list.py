@@ -9,6 +9,7 @@ from typing import Any
 from napari_cmrcnet.benchmark.method_names import BLEEP, CMRCNET, FROZEN, METHOD_NAMES, METHODS, TUNED
 from napari_cmrcnet.benchmark.methods.external import External, tables_in
 from napari_cmrcnet.benchmark.methods.method import Method
+from napari_cmrcnet.benchmark.paper import paper_ablation
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import file_digest
 from napari_cmrcnet.model.config import ModelConfig
@@ -25,7 +26,7 @@ class Choice:
     name : str
         Of its files; of the command line's methods, or a row of the ablation.
     method : str
-        ``"cmrcnet"`` or a key of `METHODS`.
+        A key of `METHODS`, or ``"external"``.
     settings : mapping
         In place of the method's own.
     weights : Path, optional
@@ -45,12 +46,8 @@ class Choice:
             return hashlib.sha256("".join(each).encode()).hexdigest()
         return None if self.weights is None else file_digest(self.weights)
 
-    def make(self, folder: Path) -> Method:
-        """Return the method; a training that can be resumed lives in the folder."""
-        if self.method in _VARIANTS:
-            from napari_cmrcnet.benchmark.cmrcnet_method import CMRCNetMethod
-
-            return CMRCNetMethod(folder, name=self.name, **self.settings)
+    def make(self) -> Method:
+        """Return the method."""
         if self.method == EXTERNAL:
             return External(title=self.name, **self.settings)
         return METHODS[self.method](**self.settings)
@@ -58,45 +55,31 @@ class Choice:
 
 @dataclass(frozen=True)
 class AblationRow:
-    """A row and column of the paper's Table 5."""
+    """A row and column of the paper's Table 5: the method's name, a title, its settings, and the paper's values."""
 
     name: str
-    loss: str
-    mask: float | None
-    target: str
+    title: str
     model: Mapping[str, Any]
-
-    @property
-    def title(self) -> str:
-        """What the row is called; the paper's "spatial transcription" is the expression's embedding."""
-        if self.mask is None:
-            return "contrastive loss alone"
-        target = "image" if self.target == "image" else "spatial transcription"
-        return f"{self.loss.replace('mse', 'MSE')}, mask {self.mask:g}, {target}"
+    published: Mapping[str, Any]
 
 
-def _ablation() -> tuple[AblationRow, ...]:
-    rows = [AblationRow("cmrcnet-contrastive", "contrastive alone", None, "none", {"reconstruction": False})]
-    for loss in ("cosine", "mse"):
-        for target, masks in (("image", (0.3, 0.5, 0.7)), ("expression", (0.5,))):
-            for mask in masks:
-                model = {"reconstruction_loss": loss, "mask_rate": mask, "target": target}
-                default = all(getattr(ModelConfig, setting) == value for setting, value in model.items())
-                name = CMRCNET if default else f"cmrcnet-{loss}-{target}-mask-{mask:g}"
-                rows.append(AblationRow(name, loss, mask, target, {} if default else model))
-    return tuple(rows)
+def _ablation_row(row: Mapping[str, Any]) -> AblationRow:
+    """Read a row of the paper, whose "spatial transcription" is the expression's embedding."""
+    loss, mask, target = row["loss"], row["mask"], row["target"]
+    if mask is None:
+        return AblationRow("cmrcnet-contrastive", "contrastive loss alone", {"reconstruction": False}, row)
+    model = {"reconstruction_loss": loss, "mask_rate": mask, "target": target}
+    title = f"{loss.replace('mse', 'MSE')}, mask {mask:g}, {target.replace('expression', 'spatial transcription')}"
+    if all(getattr(ModelConfig, setting) == value for setting, value in model.items()):
+        return AblationRow(CMRCNET, title, {}, row)
+    return AblationRow(f"cmrcnet-{loss}-{target}-mask-{mask:g}", title, model, row)
 
 
-ABLATION = _ablation()
+ABLATION = tuple(map(_ablation_row, paper_ablation()))
 """Table 5, in its order. The method itself is the row of its defaults: MSE, half masked, the image's embedding."""
 
-
-# In place of CMRCNet's own: both have their own number of neighbours.
-_VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    CMRCNET: {},
-    TUNED: {"variant": "tuned", "ks": ()},
-    FROZEN: {"variant": "frozen", "ks": (), "model": {}},
-}
+_AS_CMRCNET = {CMRCNET: ("preset", "variant", "ks", "model"), TUNED: ("preset", "model"), BLEEP: ("ks",)}
+"""Which of CMRCNet's settings a method takes over."""
 
 ON_ENCODERS = (FROZEN, "frozen", BLEEP, "stnet", "stnet-adam", "eggn")
 """Methods that can stand on a frozen encoder: ``METHOD@ENCODER``."""
@@ -142,12 +125,12 @@ def choose(
     if missing := [path for path in weights.values() if not path.is_file()]:
         raise UserError(f"{missing[0]} does not exist; check the path to the encoder's weights.")
     for name in filter(None, weights):
-        if _choice(name, cmrcnet).make(Path()).encoder_weights == "none":
+        if _choice(name, cmrcnet).make().encoder_weights == "none":
             raise UserError(f"The method {name} has no encoder that takes weights; leave their file out.")
     choices = []
     for name in names or METHOD_NAMES:
         choice = replace(_choice(name, cmrcnet), weights=weights.get(name))
-        if choice.weights is None and choice.make(Path()).encoder_weights == "needed":
+        if choice.weights is None and choice.make().encoder_weights == "needed":
             if "" not in weights and names:
                 raise UserError(f"The method {name} needs weights of its encoder; give their file or leave it out.")
             if "" not in weights:
@@ -180,11 +163,8 @@ def _choice(name: str, cmrcnet: Mapping[str, Any]) -> Choice:
     """Return a method, or a method on a frozen encoder, without weights."""
     method, _, encoder = name.partition(AT)
     settings = {"frozen_encoder": encoder} if encoder else {}
-    if method in _VARIANTS:
-        settings = {**cmrcnet, **_VARIANTS[method], **settings}
-    elif method == BLEEP:
-        settings["ks"] = cmrcnet["ks"]
-    return Choice(name, method, settings)
+    shared = {setting: cmrcnet[setting] for setting in _AS_CMRCNET.get(method, ()) if setting in cmrcnet}
+    return Choice(name, method, shared | settings)
 
 
 def _with_ablation(choices: Sequence[Choice], cmrcnet: Mapping[str, Any], weights: Path | None) -> list[Choice]:

@@ -30,6 +30,9 @@ def _made_by(module: str, name: str, **own: Any) -> "Callable[..., Method]":
 
 
 METHODS: "Mapping[str, Callable[..., Method]]" = {
+    CMRCNET: _made_by("cmrcnet", "CMRCNetMethod"),
+    TUNED: _made_by("cmrcnet", "CMRCNetMethod", variant="tuned", ks=()),
+    FROZEN: _made_by("cmrcnet", "CMRCNetMethod", variant="frozen", ks=()),
     "mean": _made_by("baselines", "TrainingMean"),
     "ridge": _made_by("baselines", "ColourRidge"),
     "nearest": _made_by("baselines", "ColourNearest"),
@@ -46,4 +49,4 @@ METHODS: "Mapping[str, Callable[..., Method]]" = {
 }
 """Makes a method, by its name on the command line; settings given by name replace the published ones."""
 
-METHOD_NAMES = (CMRCNET, TUNED, FROZEN, *METHODS)
+METHOD_NAMES = tuple(METHODS)

@@ -34,14 +34,11 @@ def paper_values(dataset: str, table: str, method: str) -> dict[str, float]:
     return dict(zip(columns, values, strict=False))
 
 
-def paper_ablation(loss: str, mask: float | None, target: str) -> dict[str, float]:
-    """Return the paper's Table 5, which is the mean over its six datasets, by column."""
-    for row in _paper()["table5"]:
-        if (row["loss"], row["mask"], row["target"]) == (loss, mask, target):
-            return dict(zip(_paper()["table1_columns"], row["values"], strict=True))
-    return {}
+def paper_ablation() -> list[dict[str, Any]]:
+    """Return the rows of the paper's Table 5: ``loss``, ``mask``, ``target``, and the means over its six datasets."""
+    return [row | dict(zip(_paper()["table1_columns"], row["values"], strict=True)) for row in _paper()["table5"]]
 
 
-def paper_genes(dataset: str) -> list[tuple[str, float]]:
-    """Return the genes that CMRCNet-50 predicts best by the paper's Table 3, with their PCC."""
-    return [(gene, value) for gene, value in _paper()["datasets"].get(dataset, {}).get("table3", ())]
+def paper_genes(dataset: str) -> dict[str, float]:
+    """Return the PCC of the genes that CMRCNet-50 predicts best by the paper's Table 3, the best first."""
+    return dict(_paper()["datasets"].get(dataset, {}).get("table3", ()))

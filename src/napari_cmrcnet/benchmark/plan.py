@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,7 +76,7 @@ class Plan:
     figures: bool = True
     keep: bool = False
 
-    @property
+    @cached_property
     def choices(self) -> tuple[Choice, ...]:
         """The methods, checked."""
         cmrcnet = {"preset": self.preset, "variant": self.variant, "ks": self.ks, "model": dict(self.model)}

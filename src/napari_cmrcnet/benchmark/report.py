@@ -10,7 +10,7 @@ from napari_cmrcnet.benchmark.bootstrap import RESAMPLES
 from napari_cmrcnet.benchmark.collected import Collected
 from napari_cmrcnet.benchmark.draw import draw
 from napari_cmrcnet.benchmark.folds import N_VARIABLE, Fold
-from napari_cmrcnet.benchmark.method_list import ABLATION, Choice
+from napari_cmrcnet.benchmark.method_list import ABLATION
 from napari_cmrcnet.benchmark.method_names import CMRCNET
 from napari_cmrcnet.benchmark.results import UnitResult
 from napari_cmrcnet.benchmark.section_notes import Said
@@ -57,7 +57,6 @@ def write_report(
     dataset: "Dataset",
     plan: "Plan",
     sections: Said,
-    choices: Sequence[Choice],
     folds: Sequence[Fold],
     results: Sequence[UnitResult],
     failed: Mapping[str, UserError],
@@ -67,7 +66,7 @@ def write_report(
 
     Parameters
     ----------
-    dataset, plan, choices, folds
+    dataset, plan, folds
         What was asked for.
     sections : Said
         What is to be said of the sections.
@@ -79,7 +78,7 @@ def write_report(
         The benchmark's folder.
     """
     yield Progress("Writing the report", 0, 0)
-    found = Collected(choices, folds, results)
+    found = Collected(plan.choices, folds, results)
     files: list[Path] = []
     tables: list[Table] = []
     written: dict[str, str] = {}
@@ -89,43 +88,28 @@ def write_report(
             files.append(write_frame(out / "tables" / f"{table.name}.csv", table.lines, DIGITS))
             written[table.name] = markdown(table)
         labels = compared(found)
-        genes = best_genes.gene_columns(dataset, found, labels)
-        if genes:
-            files.append(write_frame(out / "tables" / "table3.csv", best_genes.lines(genes), DIGITS))
-            written["table3"] = best_genes.markdown(genes, best_genes.title_of(dataset, found))
+        genes = best_genes.gene_table(dataset, found, labels)
+        if len(genes):
+            files.append(write_frame(out / "tables" / "table3.csv", genes, DIGITS))
+            over = f"mean PCC over {len(found.sections)} sections"
+            written["table3"] = best_genes.markdown(genes, f"Table 3. Genes predicted best, {over}, {dataset.name}")
         files += [write_content(out / "tables" / f"{name}.md", text) for name, text in written.items()]
         if plan.figures and labels:
             files += yield from draw(dataset, found, labels, plan.sets, out / "figures")
     leaks = (said for fold in folds for said in fold.leaks)
     warnings = tuple(dict.fromkeys((*leaks, *sections.warnings, *_versions(results))))
-    pictures = [path for path in files if path.suffix == ".png"]
-    in_order = [written[name] for name in sorted(written)]
-    text = _text(dataset, plan, sections, found, in_order, pictures, warnings, failed)
-    files.append(write_content(out / "report.md", text))
-    return Outcome(out, tuple(tables), warnings, tuple(files))
-
-
-def _text(
-    dataset: "Dataset",
-    plan: "Plan",
-    sections: Said,
-    found: Collected,
-    tables: Sequence[str],
-    pictures: Sequence[Path],
-    warnings: Sequence[str],
-    failed: Mapping[str, UserError],
-) -> str:
     parts = [f"# Benchmark of {markdown_text(dataset.name)}", _setting(dataset, plan, sections, found)]
     if warnings or dataset.notes:
         parts += ["## Read this first", _bullets([*warnings, *dataset.notes])]
     if failed:
         said = [f"{name}: {reason}" for name, reason in failed.items()]
         parts += ["## Not done", "The tables leave out methods with a missing run.", _bullets(said)]
-    parts += ["## Tables", _explained(dataset, plan), *tables]
-    if pictures:
+    parts += ["## Tables", _explained(dataset, plan), *(written[name] for name in sorted(written))]
+    if pictures := [path for path in files if path.suffix == ".png"]:
         parts += ["## Figures", _figures(pictures)]
     parts += ["## Methods", _methods(found), "## Sections", _bullets(sections.each)]
-    return "\n\n".join(parts) + "\n"
+    files.append(write_content(out / "report.md", "\n\n".join(parts) + "\n"))
+    return Outcome(out, tuple(tables), warnings, tuple(files))
 
 
 def _versions(results: Sequence[UnitResult]) -> list[str]:

@@ -90,10 +90,6 @@ class UnitResult:
     sections: Mapping[str, Mapping[str, Output]]
     about: Mapping[str, Any]
 
-    def label(self, output: str) -> str:
-        """Return what tables call an output: ``CMRCNet-50``, ``ST-Net``."""
-        return f"{self.title}-{output}" if output else self.title
-
 
 def spots_that_count(section: Section, min_umi: int | None = None) -> tuple[NDArray[np.bool_], Array]:
     """Return which spots of a measured section count in scores, bool (n,), and the total count of each, float64 (n,).

@@ -98,7 +98,7 @@ def benchmark(
             waiting, step=STEP, kind="runs", total=len(units), workers=workers, scheduler=scheduler
         )
         results = [load_result(unit.path, with_drawn=unit.seed == 0) for unit in units if unit.name not in failed]
-        outcome = yield from write_report(dataset, plan, sections, choices, folds, results, failed, out)
+        outcome = yield from write_report(dataset, plan, sections, folds, results, failed, out)
         if failed:
             some = [f"{name}: {str(reason).rstrip('.')}" for name, reason in list(failed.items())[:_NAMED]]
             more = f"; the others' are in {out / 'report.md'}" if len(failed) > _NAMED else ""
@@ -178,8 +178,10 @@ def _check_same(out: Path, description: dict[str, Any]) -> None:
 
 
 def _recorded(path: Path) -> list[Fold]:
+    from pydantic import TypeAdapter
+
     with readable(path, "is not readable", "choose another folder", _NOT_OURS):
-        return [Fold.from_dict(fold) for fold in json.loads(path.read_text("utf-8"))]
+        return TypeAdapter(list[Fold]).validate_json(path.read_bytes())
 
 
 def _cut_patches(dataset: Dataset, plan: Plan) -> Job[None]:

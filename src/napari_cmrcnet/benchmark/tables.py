@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from napari_cmrcnet.evaluation.set_scores import Definition
 if TYPE_CHECKING:
     from napari_cmrcnet.benchmark.dataset import Dataset
 
-_ABLATION_NAMES = {row.name for row in ABLATION} - {CMRCNET}
+_ABLATION = {row.name: row for row in ABLATION}
+_ABLATION_NAMES = set(_ABLATION) - {CMRCNET}
 Sets = Mapping[str, Choose]
 Rows = Mapping[str, Label]
 _MEASURES = ("pcc", "partial_pcc", "spearman")
@@ -79,7 +79,6 @@ class _Maker:
         title: str,
         columns: Mapping[str, tuple[Choose, Rows]],
         reference: str,
-        published: Callable[[Label], Mapping[str, float]] | None = None,
         notes: Sequence[str] = (),
     ) -> Table:
         """Return a table.
@@ -90,10 +89,7 @@ class _Maker:
             By column, which genes of a section, and which prediction is in each row; all columns have the same rows.
         reference : str
             Title of the row that the others are compared with, ``""`` for none.
-        published : callable, optional
-            The paper's values by column; if not given those that it has under this name.
         """
-        published = published or partial(self._paper, name)
         parts = []
         for column, (genes, rows) in columns.items():
             pcc, given_depth, ranks = (self._estimates(genes, rows, measure, reference) for measure in _MEASURES)
@@ -102,7 +98,7 @@ class _Maker:
             lines["spearman"] = ranks["mean"]
             lines["too_rare"] = self.found.too_rare(genes)
             lines["ranked_among"], lines["reference"] = self.sets, reference
-            lines["paper"] = [published(label).get(column, np.nan) for label in rows.values()]
+            lines["paper"] = [self._paper(name, label).get(column, np.nan) for label in rows.values()]
             if self.sets == "all" and column != "markers":  # its HEG and HVG are other genes
                 lines["paper"] = np.nan
             parts.append(lines)
@@ -114,18 +110,20 @@ class _Maker:
         rivals = frozenset(method for method, label in labels.items() if label.method != CEILING)
         return Table(name, title, by_method, rivals, tuple(notes))
 
-    def _paper(self, name: str, label: Label) -> Mapping[str, float]:
+    def _paper(self, name: str, label: Label) -> Mapping[str, Any]:
         """Return the paper's values, by column; in Table 2 k follows from the column."""
+        if name == "table5":
+            return _ABLATION[label.method].published if self.dataset.paper else {}
         return paper.paper_values(self.dataset.paper, name, label.method if name == "table2" else label.paper)
 
     def _estimates(self, genes: Choose, rows: Rows, measure: str, reference: str) -> pd.DataFrame:
         """Return the estimates of a measure over some genes."""
-        sections = self.found.sections
         scores = {
-            row: [self.found.scores(label, fold, name, genes, measure) for fold, name in sections]
+            row: [self.found.scores(label, name, genes, measure) for name in self.found.sections]
             for row, label in rows.items()
         }
-        return estimate(scores, [fold.name for fold, _ in sections], reference, nan_as_zero=self.nan_as_zero)
+        folds = [fold.name for fold in self.found.sections.values()]
+        return estimate(scores, folds, reference, nan_as_zero=self.nan_as_zero)
 
 
 def make_tables(
@@ -205,14 +203,8 @@ def _ablation(make: _Maker, ours: Sequence[Label], sets: Sets) -> Table:
     labels = {label.method: label for label in make.found.labels if label.method in _ABLATION_NAMES}
     if ours:
         labels[CMRCNET] = ours[0]
-    of_method = {row.name: row for row in ABLATION}
-
-    def published(label: Label) -> Mapping[str, float]:
-        row = of_method[label.method]
-        return paper.paper_ablation(row.loss, row.mask, row.target) if make.dataset.paper else {}
-
     title = f"Table 5. Loss, mask rate and target, k = {ours[0].output if ours else 50}"
-    rows = {row.title: labels[row.name] for row in ABLATION if row.name in labels}
+    rows = {row.title: labels[name] for name, row in _ABLATION.items() if name in labels}
     notes = ("The paper's values are means over its six datasets.",) if make.dataset.paper else ()
     columns = {name: (genes, rows) for name, genes in sets.items()}
-    return make.table("table5", title, columns, of_method[CMRCNET].title, published, notes)
+    return make.table("table5", title, columns, _ABLATION[CMRCNET].title, notes)

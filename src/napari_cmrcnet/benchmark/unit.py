@@ -76,8 +76,10 @@ class Unit:
         device = own_device(plan.device)
         with ExitStack() as slides:
             training = tuple(self._open(name, slides) for name in self.fold.training)
-            task = Task(training, self.fold.genes, plan.patch, self.seed, plan.epochs, device, self.choice.weights)
-            method = self.choice.make(self.work)
+            task = Task(
+                training, self.fold.genes, plan.patch, self.seed, plan.epochs, device, self.choice.weights, self.work
+            )
+            method = self.choice.make()
             fitted = yield from method.fit(task)
             sections = {}
             for name in self.fold.test:

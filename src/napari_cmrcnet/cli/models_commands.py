@@ -46,12 +46,13 @@ def build(options: argparse.Namespace) -> None:
     from napari_cmrcnet.catalogue.build import building_folder, to_download
     from napari_cmrcnet.catalogue.recipe import find_model_recipe
     from napari_cmrcnet.catalogue.user_models import place_of
+    from napari_cmrcnet.evaluation.document import cell
 
     recipe = find_model_recipe(options.name)
     out: Path = options.out or place_of(recipe.key)
     say(show_progress(to_download(recipe, out)) or f"{recipe.title}: all data are already downloaded.")
     checkpoint, left_out = show_progress(build_model(recipe, out, options.device))
-    rows = [(name, *map(_figure, pcc.values())) for name, pcc in left_out.sections.items()]
+    rows = [(name, *map(cell, pcc.values())) for name, pcc in left_out.sections.items()]
     if rows:
         show_table("Mean PCC of sections that the model had not seen", ("section", *left_out.mean), rows)
     say(left_out.words)
@@ -60,10 +61,6 @@ def build(options: argparse.Namespace) -> None:
     folder = building_folder(out)
     say(f"{folder} holds the data. You can delete it.")
     show_json({"checkpoint": out, "left_out": asdict(left_out), "folder": folder})
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def pack(options: argparse.Namespace) -> None:

@@ -1,1 +1,1 @@
-"""The methods that CMRCNet is compared with, and baselines that any method must beat: one `fit`, one `predict`."""
+"""CMRCNet, the methods that it is compared with, and baselines that all must beat: one `fit`, one `predict`."""

@@ -127,18 +127,11 @@ class BLEEP(ImageMethod):
                     total += float(loss(rows, None)) * len(rows)
             return total / n_held_out
 
+        optimiser = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         yield from train(
-            title=self.title,
-            network=network,
-            optimiser=torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay),
-            batches=batches,
-            loss=loss,
-            epochs=task.epochs or self.epochs,
-            seed=task.seed,
-            device=device,
-            accumulate=self.accumulate,
-            validate=validate if n_held_out else None,
-        )
+            self.title, network, optimiser, batches, loss, task, self.epochs,
+            accumulate=self.accumulate, validate=validate if n_held_out else None,
+        )  # fmt: skip
 
 
 class BLEEPNetwork(nn.Module):

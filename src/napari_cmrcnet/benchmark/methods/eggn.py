@@ -119,16 +119,11 @@ class EGGN:
             measured = torch.from_numpy(bank.expression[slide]).to(device)
             return eggn_loss(network(graphs[slide].to(device)).float(), measured)
 
-        yield from train(
-            title=self.title,
-            network=network,
-            optimiser=torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay),
-            batches=lambda rng: rng.permutation(len(graphs)).tolist(),
-            loss=loss,
-            epochs=task.epochs or self.epochs,
-            seed=task.seed,
-            device=device,
-        )
+        def batches(rng: np.random.Generator) -> Sequence[int]:
+            return list(rng.permutation(len(graphs)))
+
+        optimiser = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        yield from train(self.title, network, optimiser, batches, loss, task, self.epochs)
         return network
 
 

@@ -37,6 +37,8 @@ class Task:
     weights : Path, optional
         Local weights of the method's image encoder. Methods whose `encoder_weights` are needed refuse to start without;
         the others train from scratch without, or say that they take none.
+    folder : Path
+        Where a training that goes on after a stop lives: CMRCNet's.
     """
 
     training: tuple[Section, ...]
@@ -46,6 +48,7 @@ class Task:
     epochs: int | None = None
     device: str = "auto"
     weights: Path | None = None
+    folder: Path = Path()
 
     def expression(self, target_sum: TargetSum = TARGET_SUM) -> sparse.csr_matrix:
         """Return the log-normalised expression of all training spots, section after section, CSR float32 (n, genes)."""

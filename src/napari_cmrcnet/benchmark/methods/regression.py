@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_cmrcnet.benchmark.methods.method import Task
 from napari_cmrcnet.common.device import autocast, enough_memory
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
@@ -21,19 +22,18 @@ SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
 
 
 def train(
-    *,
     title: str,
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
     batches: Callable[[np.random.Generator], Sequence[B]],
     loss: Callable[[B, np.random.Generator], Tensor],
+    task: Task,
     epochs: int,
-    seed: int,
-    device: torch.device,
+    *,
     accumulate: int = 1,
     validate: Callable[[], Job[float]] | None = None,
 ) -> Job[None]:
-    """Train a network on one device, and leave it in evaluation mode.
+    """Train a network on the device where it is, and leave it in evaluation mode.
 
     Parameters
     ----------
@@ -47,10 +47,10 @@ def train(
         Given an epoch's random numbers, returns its batches; every epoch has as many.
     loss : callable
         Given a batch and the epoch's random numbers, returns the loss to descend, a scalar tensor.
-    epochs, seed : int
-        How many epochs, and the start of their random numbers.
-    device : torch.device
-        Where the network is.
+    task : Task
+        Whose seed is the start of the random numbers.
+    epochs : int
+        How many, unless the task says it.
     accumulate : int
         Batches whose mean gradient makes a step; the last step of an epoch may have fewer.
     validate : callable, optional
@@ -64,11 +64,11 @@ def train(
     """
     values: Mapping[str, float]
     best: dict[str, Tensor] = {}
-    least = math.inf
+    least, epochs, device = math.inf, task.epochs or epochs, next(network.parameters()).device
     with enough_memory(device, f"the training of {title}"):
         for epoch in range(1, epochs + 1):
-            rng = np.random.default_rng([seed, epoch])
-            torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))  # dropout
+            rng = np.random.default_rng([task.seed, epoch])
+            torch.manual_seed(int(np.random.SeedSequence([task.seed, epoch]).generate_state(1)[0]))  # dropout
             network.train()
             of_epoch = batches(rng)
             n, step = len(of_epoch), f"Training {title}"

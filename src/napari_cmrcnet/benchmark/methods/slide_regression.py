@@ -73,30 +73,25 @@ class SlideMethod(ABC):
         genes predicted alone: what is predicted must be the same for every method).
         """
         device = choose_device(task.device)
-        slides, targets, batches = [], [], []
+        slides, targets, windows = [], [], []
         for i, section in enumerate(task.training):
             slides.append((yield from _slide_spots(section, task.patch)))
             targets.append(torch.from_numpy(expression_of(section.spots, task.genes).toarray() / np.float32(LOG10)))
-            batches += [(i, rows) for rows in self.parts_of(section)]
+            windows += [(i, rows) for rows in self.parts_of(section)]
         positions = max(POSITIONS, *(int(slide.positions.max()) + 1 for slide in slides))
         torch.manual_seed(task.seed)
         network = self.build(len(task.genes), positions, task.patch.patch_px // 2).to(device)
 
-        def loss(batch: tuple[int, Rows], _: np.random.Generator) -> Tensor:
-            slide, rows = batch
+        def loss(window: tuple[int, Rows], _: np.random.Generator) -> Tensor:
+            slide, rows = window
             predicted = network(*slides[slide].tensors(rows, positions - 1, device))
             return nn.functional.mse_loss(predicted.float(), targets[slide][rows].to(device))
 
-        yield from train(
-            title=self.title,
-            network=network,
-            optimiser=torch.optim.Adam(network.parameters(), lr=self.learning_rate),
-            batches=lambda rng: [batches[i] for i in rng.permutation(len(batches))],
-            loss=loss,
-            epochs=task.epochs or self.epochs,
-            seed=task.seed,
-            device=device,
-        )
+        def batches(rng: np.random.Generator) -> list[tuple[int, Rows]]:
+            return [windows[i] for i in rng.permutation(len(windows))]
+
+        optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
+        yield from train(self.title, network, optimiser, batches, loss, task, self.epochs)
         return self._fitted(network, positions, task, device)
 
     def _fitted(self, network: nn.Module, positions: int, task: Task, device: torch.device) -> Fitted:

@@ -85,16 +85,7 @@ class STNet(ImageMethod):
         def batches(rng: np.random.Generator) -> list[NDArray[np.int64]]:
             return [rows[0] for rows in epoch_batches(len(inputs.images), self.batch_size, 1, rng)]
 
-        yield from train(
-            title=self.title,
-            network=network,
-            optimiser=self._optimiser(network),
-            batches=batches,
-            loss=loss,
-            epochs=task.epochs or self.epochs,
-            seed=task.seed,
-            device=device,
-        )
+        yield from train(self.title, network, self._optimiser(network), batches, loss, task, self.epochs)
 
         def predict(section: Section) -> Job[Float32]:
             return (yield from inputs.apply(network, network, section, turned=True))  # the mean over the symmetries

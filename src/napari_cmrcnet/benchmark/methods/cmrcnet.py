@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.benchmark.method_names import CMRCNET, KS
+from napari_cmrcnet.benchmark.method_names import KS
 from napari_cmrcnet.benchmark.methods.image_inputs import weights_of
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
 from napari_cmrcnet.common.errors import UserError
@@ -31,8 +30,6 @@ class CMRCNetMethod:
 
     Parameters
     ----------
-    folder : Path
-        Where the training lives; a stopped one goes on there.
     preset : {"paper", "small", "tiny"}
         Size of the model.
     variant : {"paper", "released", "tuned", "frozen"}
@@ -43,17 +40,13 @@ class CMRCNetMethod:
         Settings of `ModelConfig` in place of the preset's: loss, target, mask rate, reconstruction.
     frozen_encoder : str
         Of the frozen variant: name of the `FrozenEncoder`.
-    name, title : str
-        As of every method.
     """
 
-    folder: Path
     preset: Literal["paper", "small", "tiny"] = "paper"
     variant: Variant = "paper"
     ks: tuple[int, ...] = KS
     model: Mapping[str, Any] = field(default_factory=dict)
     frozen_encoder: str = DEFAULT
-    name: str = CMRCNET
 
     @property
     def title(self) -> str:
@@ -90,7 +83,7 @@ class CMRCNetMethod:
             weights=task.weights,
             **({} if self.variant == "frozen" else scratch),
         )
-        checkpoint = yield from fit(task.training, config, self.folder / f"{self.name}.cmrcnet", resume=True)
+        checkpoint = yield from fit(task.training, config, task.folder / f"{task.folder.name}.cmrcnet", resume=True)
         notes = [f"k = {k} was left out: the bank has {spots:,} spots." for k in self.ks if k > spots]
         return Fitted(partial(predict_each, checkpoint, task.genes, ks, task.device), notes)
 
