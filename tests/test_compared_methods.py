@@ -16,7 +16,7 @@ from napari_cmrcnet.benchmark.method_names import METHODS
 from napari_cmrcnet.benchmark.methods import bleep as bleep_module
 from napari_cmrcnet.benchmark.methods import features as features_module
 from napari_cmrcnet.benchmark.methods.bleep import bleep_loss
-from napari_cmrcnet.benchmark.methods.ctranspath import CTransPath, encoded
+from napari_cmrcnet.benchmark.methods.ctranspath import CTransPath
 from napari_cmrcnet.benchmark.methods.eggn import EGGN, ExemplarBank, eggn_loss
 from napari_cmrcnet.benchmark.methods.eggn_network import mean_of_sources, softmax_mean
 from napari_cmrcnet.benchmark.methods.features import describe_patch, standardised_features
@@ -35,6 +35,7 @@ from napari_cmrcnet.common.progress import Progress, finish
 from napari_cmrcnet.model.frozen_encoders import encoder_named
 from napari_cmrcnet.model.pretrained import with_weights
 from napari_cmrcnet.retrieval.encode import to_input
+from napari_cmrcnet.retrieval.frozen_features import field_features
 from napari_cmrcnet.sections.expression import expression_of, shared_genes
 from napari_cmrcnet.sections.nearby_spots import compact_blocks
 from napari_cmrcnet.sections.panels import load_panel
@@ -605,17 +606,16 @@ def test_ctranspaths_regression_is_that_of_hest_bench(
     import timm
     from sklearn.decomposition import PCA
 
-    small = replace(
-        encoder_named("ctranspath"), name="small", px=64, architecture={"model_name": "test_vit", "img_size": 64}
-    )
+    architecture = {"model_name": "test_vit", "img_size": 64}
+    small = replace(encoder_named("ctranspath"), name="small", px=64, width=64, architecture=architecture)
     monkeypatch.setattr("napari_cmrcnet.model.frozen_encoders.frozen_encoders", lambda: {"small": small})
     torch.manual_seed(0)
     torch.save(timm.create_model("test_vit", img_size=64, num_classes=10).state_dict(), tmp_path / "weights.pth")
     asked = task(sections[:1], weights=tmp_path / "weights.pth")
     predictor = finish(CTransPath("small", components=10).fit(asked))
     predicted = finish(predictor.predict(sections[1]))
-    network = with_weights("small", tmp_path / "weights.pth").network()
-    each = (finish(encoded(network, section, SMALL, torch.device("cpu"))) for section in sections)
+    encoder, patch = with_weights("small", tmp_path / "weights.pth"), PatchSpec(64, 0.25)  # as wide as `SMALL`
+    each = (finish(field_features(section, patch, encoder)) for section in sections)
     train, test = (features.astype(np.float64) for features in each)
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     deviation[deviation == 0] = 1

@@ -4,19 +4,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Fitted, Task
-from napari_cmrcnet.benchmark.methods.regression import apply_in_batches
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.model.frozen_encoders import encoder_named
-from napari_cmrcnet.model.pretrained import FrozenNetwork, with_weights
-from napari_cmrcnet.retrieval.encode import to_input
+from napari_cmrcnet.model.pretrained import with_weights
+from napari_cmrcnet.retrieval.frozen_features import field_features
 from napari_cmrcnet.sections.section import Section
-from napari_cmrcnet.slides.patch_cache import patch_cache
 from napari_cmrcnet.slides.patches import PatchSpec
 
 Float32 = NDArray[np.float32]
@@ -26,7 +22,8 @@ Float32 = NDArray[np.float32]
 class CTransPath:
     """Features of a frozen encoder, standardised, 256 principal components of them, and ridge regression.
 
-    The protocol is that of hest-bench (Jaume et al., NeurIPS 2024): no intercept, least squares by LSQR, and a penalty
+    A patch has the side in µm that it has for all methods, and as many pixels as the encoder reads. The protocol is
+    that of hest-bench (Jaume et al., NeurIPS 2024): no intercept, least squares by LSQR, and a penalty
     of 100 / (components · genes). Expression is centred on the training mean, which is added again: on centred
     components that changes no coefficient, but gives predictions in units of expression.
 
@@ -61,10 +58,11 @@ class CTransPath:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        device = choose_device(task.device)
-        network = with_weights(self.encoder, task.weights).network().to(device)
-        each = yield from in_turn(encoded(network, section, task.patch, device) for section in task.training)
-        features = np.concatenate(each)
+        device, encoder = choose_device(task.device), with_weights(self.encoder, task.weights)
+        px = encoder.encoder.px
+        patch = PatchSpec(px, task.patch.patch_px * task.patch.model_mpp / px)
+        each = yield from in_turn(field_features(section, patch, encoder, device) for section in task.training)
+        features = np.concatenate(each).astype(np.float32)
         yield Progress("Fitting", 0, 1)
         components = min(self.components, len(features) - 1, features.shape[1])
         alpha = 100 / (components * len(task.genes))
@@ -79,21 +77,7 @@ class CTransPath:
         yield Progress("Fitting", 1, 1)
 
         def predict(section: Section) -> Job[Float32]:
-            features = yield from encoded(network, section, task.patch, device)
-            return np.asarray(regressor.predict(features) + mean, np.float32)
+            features = yield from field_features(section, patch, encoder, device)
+            return np.asarray(regressor.predict(features.astype(np.float32)) + mean, np.float32)
 
         return Fitted(predict)
-
-
-def encoded(network: FrozenNetwork, section: Section, patch: PatchSpec, device: torch.device) -> Job[Float32]:
-    """Encode a section's patches, scaled to the size that the network reads, float32 (n, features)."""
-    encoder = network.encoder
-
-    def forward(pixels: Tensor) -> Tensor:
-        inputs, side = to_input(pixels, encoder.mean, encoder.std, device), (encoder.px, encoder.px)
-        if inputs.shape[-2:] != side:
-            inputs = nn.functional.interpolate(inputs, side, mode="bilinear", antialias=True, align_corners=False)
-        return network.embed_image(inputs)
-
-    patches = yield from patch_cache(section, patch)
-    return (yield from apply_in_batches("Encoding patches", network, forward, patches, device))

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.method import EncoderWeights, Task
-from napari_cmrcnet.benchmark.methods.regression import apply_in_batches
-from napari_cmrcnet.common.device import choose_device
-from napari_cmrcnet.common.progress import Job, in_turn
+from napari_cmrcnet.common.device import autocast, choose_device, enough_memory
+from napari_cmrcnet.common.progress import Job, Progress, in_turn
 from napari_cmrcnet.model.cmrcnet import BLOCKS
 from napari_cmrcnet.model.config import preset
 from napari_cmrcnet.model.encoders import build_image_encoder
@@ -122,20 +121,22 @@ class Inputs:
     ) -> Job[Float32]:
         """Apply a network to all spots of a section, float32 (n, d); where ``turned``, the mean over their symmetries.
 
-        Kept features are of patches that are not turned.
+        The network is left in evaluation mode. Kept features are of patches that are not turned.
         """
         images = yield from self.of_section(section)
-        if images.ndim == 2:
-            return (yield from apply_in_batches("Predicting", network, forward, images, self.device, FEATURES_A_BATCH))
-
-        def of_patches(pixels: Tensor) -> Tensor:
-            if not turned:
-                return forward(self.prepared(pixels))
-            each = [forward(self.prepared(pixels, one)) for one in SYMMETRIES]
-            return torch.stack(each).float().mean(dim=0)
-
-        title = "Encoding patches"
-        return (yield from apply_in_batches(title, network, of_patches, images, self.device, PATCHES_A_BATCH))
+        title, size = ("Predicting", FEATURES_A_BATCH) if images.ndim == 2 else ("Encoding patches", PATCHES_A_BATCH)
+        symmetries = SYMMETRIES if turned and images.ndim > 2 else SYMMETRIES[:1]
+        network.eval()
+        blocks = []
+        for start in range(0, len(images), size):
+            yield Progress(title, start, len(images), "patches")
+            batch = torch.from_numpy(np.array(images[start : start + size])).to(self.device)
+            # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.
+            with enough_memory(self.device, "a batch"), torch.inference_mode(), autocast(self.device):
+                each = [forward(self.prepared(batch, one)) for one in symmetries]
+                blocks.append(torch.stack(each).float().mean(dim=0).cpu().numpy())
+        yield Progress(title, len(images), len(images), "patches")
+        return np.concatenate(blocks)
 
 
 def weights_of(encoder: str) -> EncoderWeights:

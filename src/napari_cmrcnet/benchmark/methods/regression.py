@@ -1,4 +1,4 @@
-"""What the learned methods share: one training loop, and how patches are encoded in batches."""
+"""What the learned methods share: one training loop."""
 
 import math
 import time
@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_cmrcnet.benchmark.methods.method import Task
@@ -15,7 +14,6 @@ from napari_cmrcnet.common.device import autocast, enough_memory
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
 
-Float32 = NDArray[np.float32]
 B = TypeVar("B")
 
 SECONDS_BETWEEN_FIGURES = 0.25  # a GPU is waited for when its loss is read
@@ -98,41 +96,3 @@ def train(
                 yield Progress(step, before + n, epochs * n, "batches", {"epoch": epoch, "validation loss": found})
     if best:
         network.load_state_dict(best)
-
-
-def apply_in_batches(
-    title: str,
-    network: nn.Module,
-    forward: Callable[[Tensor], Tensor],
-    patches: NDArray[np.uint8] | Float32,
-    device: torch.device,
-    batch_size: int = 64,
-) -> Job[Float32]:
-    """Apply a network, in evaluation mode, to patches batch by batch.
-
-    Parameters
-    ----------
-    title : str
-        Of what is being done, for the progress.
-    network : nn.Module
-        On its device.
-    forward : callable
-        Patches, uint8 tensor (b, side, side, 3) on the device, or features (b, f), to (b, d).
-    patches : uint8 array, (n, side, side, 3), or float32 array, (n, f)
-        All patches, or features of them.
-
-    Returns
-    -------
-    float32 array, (n, d)
-    """
-    network.eval()
-    blocks = []
-    for start in range(0, len(patches), batch_size):
-        yield Progress(title, start, len(patches), "patches")
-        pixels = torch.from_numpy(np.array(patches[start : start + batch_size])).to(device)
-        # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.
-        with enough_memory(device, "a batch"), torch.inference_mode(), autocast(device):
-            blocks.append(forward(pixels).float().cpu().numpy())
-    yield Progress(title, len(patches), len(patches), "patches")
-    result: Float32 = np.concatenate(blocks)
-    return result
