@@ -227,10 +227,10 @@ def test_a_received_model_must_be_the_one_of_the_index(packed: Path, own_models:
     ("content", "said"),
     [
         (b"{", "is not an index of models"),
-        (b"[]", r'it does not say "cmrcnet_index": 1'),
-        (b'{"cmrcnet_index": 2, "models": []}', "it does not say"),
-        (b'{"cmrcnet_index": 1}', "it lists no models"),
-        (b'{"cmrcnet_index": 1, "models": [{"name": "a"}]}', "lacks the entry 'address'"),
+        (b"[]", "is not an index of models: is not an object"),
+        (b'{"cmrcnet_index": 2, "models": []}', "has cmrcnet_index: 2, which should be 1"),
+        (b'{"cmrcnet_index": 1}', "lacks the entry 'models'"),
+        (b'{"cmrcnet_index": 1, "models": [{"name": "a"}]}', "lacks the entry 'models.0.address'"),
     ],
 )
 def test_what_is_no_index_is_told(content: bytes, said: str, tmp_path: Path) -> None:

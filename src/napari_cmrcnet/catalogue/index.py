@@ -4,10 +4,9 @@
 relative to the index.
 """
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
 from napari_cmrcnet.catalogue.fetch import read_small
@@ -19,10 +18,7 @@ from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.progress import Job, Progress, of_bytes
 from napari_cmrcnet.common.public_files import PublicFile, check_room, go_on_with_file, sizes_of
 from napari_cmrcnet.common.text import parse_json
-from napari_cmrcnet.sections.sheet import can_name_a_file
 
-FORMAT = "cmrcnet_index"
-VERSION = 1
 LARGEST_INDEX = 4 * 2**20
 
 
@@ -51,6 +47,19 @@ class OfferedModel:
     licence: str
     about: str
 
+    def __post_init__(self) -> None:
+        place_of(self.name)  # refuses what cannot name a file
+        if len(self.sha256) != 64 or not set(self.sha256) <= set("0123456789abcdef") or self.size <= 0:
+            raise UserError(f"The entry of {self.name} has no SHA-256 or no size.")
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What an index holds; the number is of its format."""
+
+    cmrcnet_index: Literal[1]
+    models: tuple[OfferedModel, ...]
+
 
 def is_address(text: str) -> bool:
     """Whether a text is the address of a site."""
@@ -75,6 +84,11 @@ def read_index(place: str) -> dict[str, OfferedModel]:
     UserError
         If it cannot be reached or read, or is no index.
     """
+    return {one.name: replace(one, address=_whole(place, one.address)) for one in _listed(place)}
+
+
+def _listed(place: str) -> tuple[OfferedModel, ...]:
+    """Return the models that an index offers, as they stand in it."""
     if is_address(place):
         content = read_small("The index of models", place, LARGEST_INDEX)
     else:
@@ -84,10 +98,9 @@ def read_index(place: str) -> dict[str, OfferedModel]:
                 raise UserError(f"{path} is too large to be an index of models.")
             content = path.read_bytes()
     try:
-        found = _entries(parse_json(content))
+        return read_entries(_Index, parse_json(content)).models
     except (ValueError, UserError) as error:
         raise UserError(f"{place} is not an index of models: {first_sentence(error).removesuffix('.')}.") from error
-    return {one.name: replace(one, address=_whole(place, one.address)) for one in found}
 
 
 def _whole(place: str, address: str) -> str:
@@ -98,23 +111,6 @@ def _whole(place: str, address: str) -> str:
     return whole if is_address(whole) else str(Path(place).parent / whole)
 
 
-def _entries(content: Any) -> list[OfferedModel]:
-    if not isinstance(content, dict) or content.get(FORMAT) != VERSION:
-        raise UserError(f"it does not say {json.dumps({FORMAT: VERSION})[1:-1]}")
-    if not isinstance(content.get("models"), list):
-        raise UserError("it lists no models")
-    return [_entry(values) for values in content["models"]]
-
-
-def _entry(values: Any) -> OfferedModel:
-    found = read_entries(OfferedModel, values)
-    if not found.name or not can_name_a_file(found.name):
-        raise UserError(f"the name {found.name[:50]!a} cannot name a file")
-    if len(found.sha256) != 64 or not set(found.sha256) <= set("0123456789abcdef") or found.size <= 0:
-        raise UserError(f"the entry of {found.name} has no SHA-256 or no size")
-    return found
-
-
 def offer(index: Path, file: Path, checksum: str, licence: str, about: str) -> OfferedModel:
     """Add a packed model to an index beside it, or replace its entry; the index is made where there is none.
 
@@ -123,17 +119,14 @@ def offer(index: Path, file: Path, checksum: str, licence: str, about: str) -> O
     UserError
         If what is there is no index, or the file does not lie beside or below it.
     """
-    models = {}
-    if index.exists():
-        read_index(str(index))
-        models = {one.name: one for one in _entries(parse_json(index.read_bytes()))}
+    models = {one.name: one for one in _listed(str(index))} if index.exists() else {}
     try:
         address = file.resolve().relative_to(index.resolve().parent).as_posix()
     except ValueError as error:
         raise UserError(f"{file} is not beside the index {index}; put both into one folder.") from error
     name = _named_as(file.name)
     one = OfferedModel(name, address, checksum, file.stat().st_size, licence, about)
-    write_json(index, {FORMAT: VERSION, "models": [asdict(model) for model in (models | {name: one}).values()]})
+    write_json(index, asdict(_Index(1, tuple((models | {name: one}).values()))))
     return one
 
 
