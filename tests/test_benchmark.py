@@ -289,14 +289,6 @@ def test_an_ablation_without_its_reference_is_reported(
     assert re.findall(r"^### Table (\d)", report, re.MULTILINE) == ["5"]
 
 
-def test_checkpoints_that_were_kept_stay_when_the_benchmark_goes_on(folder: Path, tmp_path: Path) -> None:
-    finish(benchmark(dataset_in(folder), plan(methods=("cmrcnet",), keep=True), tmp_path))
-    kept = sorted(tmp_path.glob("trainings/**/card.json"))
-    assert len(kept) == 2
-    finish(benchmark(dataset_in(folder), plan(methods=("cmrcnet",), seeds=2), tmp_path))
-    assert sorted(tmp_path.glob("trainings/**/card.json")) == kept
-
-
 def test_each_k_is_what_predict_gives(
     untrained_checkpoint: Checkpoint, write_section: Write, open_small: Callable[..., Section], tmp_path: Path
 ) -> None:

@@ -53,8 +53,6 @@ class Plan:
         Count undefined PCC as 0, as published tables do.
     figures : bool
         Draw the paper's figures.
-    keep : bool
-        Keep the checkpoints of CMRCNet.
     """
 
     methods: tuple[str, ...] = ()
@@ -74,7 +72,6 @@ class Plan:
     score_min_umi: int | None = None
     nan_as_zero: bool = False
     figures: bool = True
-    keep: bool = False
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:

@@ -97,16 +97,15 @@ class Unit:
             "machine": _machine(device),
             "packages": package_versions(),
             "notes": fitted.notes,
-            "kept": plan.keep,
         }
         result = UnitResult(self.fold.name, self.choice.name, method.title, self.seed, sections, about)
         save_result(self.path, result)
-        self.tidy()
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def check(self) -> None:
         """Refuse a result that stands and was made with other weights; all else is on record for the whole benchmark.
 
-        What its training left is removed, as by `tidy`, unless it was kept when it was made.
+        What a stop left of its training is removed.
 
         Raises
         ------
@@ -121,13 +120,7 @@ class Unit:
                 f"{self.path} was made {'with other' if made else 'without'} {what}; give the same again, or choose "
                 "another folder."
             )
-        if not about["kept"]:
-            self.tidy()
-
-    def tidy(self) -> None:
-        """Remove the training of a result that stands, unless it is to be kept."""
-        if not self.plan.keep and self.work.exists():
-            shutil.rmtree(self.work, ignore_errors=True)
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def _open(self, name: str, slides: ExitStack) -> "Section":
         section = self.dataset.open(name)

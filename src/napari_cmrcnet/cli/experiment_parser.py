@@ -84,7 +84,6 @@ def add_benchmark(commands: "options.Commands") -> None:
         default="paper",
         help="follow the equations of the paper, or its published code (default: paper)",
     )
-    model.add_argument("--keep-checkpoints", dest="keep", action="store_true", help="keep the checkpoint of every fold")
 
     where = parser.add_argument_group("computing")
     where.add_argument("--workers", type=positive_int, metavar="N", help="number of runs at the same time (default: 1)")
