@@ -12,9 +12,9 @@ from napari_cmrcnet.retrieval.leaks import warnings_of
 from napari_cmrcnet.viewer.boundary import from_napari
 from napari_cmrcnet.viewer.case_list import CaseList
 from napari_cmrcnet.viewer.display_settings import DisplaySettings
-from napari_cmrcnet.viewer.other_slides import hide_opened, put_aside
 from napari_cmrcnet.viewer.preview import remove_preview
 from napari_cmrcnet.viewer.region_layer import REGIONS, RegionLayer
+from napari_cmrcnet.viewer.slide_layer import hide_opened, put_aside
 from napari_cmrcnet.viewer.spot_layer import symbols
 from napari_cmrcnet.viewer.view_groups import ViewGroups
 

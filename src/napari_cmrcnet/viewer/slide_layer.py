@@ -1,4 +1,7 @@
-"""A slide as a napari image of several resolutions, of which only what is looked at is read."""
+"""A slide as a napari image of several resolutions, of which only what is looked at is read.
+
+Slides that the user has opened as layers of their own do not lie over the section that is shown.
+"""
 
 import math
 import time
@@ -97,7 +100,7 @@ class SlideLevel:
         self.chunks = (min(tile[0], MAX_CHUNK), min(tile[1], MAX_CHUNK), 3)
 
     def __getitem__(self, key: Index | tuple[Index, ...]) -> NDArray[np.uint8]:
-        """Return pixels, uint8, indexed by whole numbers, forward slices and ``...`` as an array is."""
+        """Return pixels, uint8, indexed by whole numbers, slices and ``...`` as an array is."""
         rows, columns, colours = _three(key)
         y, inner_rows = _part(rows, self.shape[0])
         x, inner_columns = _part(columns, self.shape[1])
@@ -136,10 +139,9 @@ def _part(index: int | slice, length: int) -> tuple[range, int | slice]:
     if not isinstance(index, slice):
         at = range(length)[index]
         return range(at, at + 1), 0
-    start, stop, step = index.indices(length)
-    if step < 0:
-        raise IndexError("a slide is read forwards; turn round what was read")
-    return range(start, max(start, stop)), slice(None, None, step)
+    wanted = range(length)[index]
+    low, high = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
+    return range(low, high), slice(None, None, wanted.step)
 
 
 def slide_layer(slide: "Slide", mpp: float | None) -> LayerData:
@@ -232,3 +234,31 @@ def scanned_part(viewer: "napari.viewer.Viewer", session: "Session") -> "Bounds 
             ours = layer.metadata.get(KEY)
             return ours.get("bounds") if isinstance(ours, dict) else None
     return None
+
+
+def put_aside(viewer: "napari.viewer.Viewer", session: "Session") -> None:
+    """Take away the layers of the slide that is shown, which each view has already, and hide those of others."""
+    slide = session.slide
+    if session.case is None:
+        return
+    for layer in list(viewer.layers):
+        path = slide_path(layer)
+        if slide is not None and path == slide.path.absolute():
+            viewer.layers.remove(layer)
+        elif path is not None:
+            layer.visible = False
+
+
+def hide_opened(viewer: "napari.viewer.Viewer", session: "Session", layer: "Layer") -> None:
+    """Hide the layer of a slide that was opened while a section is looked at, and say where it is."""
+    if session.case is None:
+        paths = [path for one in viewer.layers if (path := slide_path(one)) is not None]
+        session.open_slide = str(paths[0].resolve()) if paths else ""
+    elif slide_path(layer) is not None:
+        from napari.utils.notifications import show_info
+
+        layer.visible = False
+        show_info(
+            f"{layer.name} is open but hidden, because the window shows {session.case.name}. To show it, click its "
+            "eye in the list of layers."
+        )
