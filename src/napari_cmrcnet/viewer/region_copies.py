@@ -27,9 +27,7 @@ def fill_copy(copy: "Shapes", source: "Shapes | None") -> None:
     """Let a copy show what the layer of regions does now, if it is there."""
     if source is None:
         return
-    copy.editable = True
-    copy.selected_data = set(range(len(copy.data)))
-    copy.remove_selected()
+    copy.remove(list(range(len(copy.data))))
     if len(source.data):
         copy.add(
             source.data,

@@ -206,39 +206,28 @@ class RegionLayer:
             layer.text = labels_in(colours)
 
     def _draw_outlines(self, layer: "Shapes", rows: list[Row], colours: Outline, width: float) -> None:
-        """Remove and add only what differs: napari is slow to add a shape."""
+        """Draw all outlines again where one of them differs."""
         here = [np.asarray(data, np.float64).tobytes() for data in layer.data]
-        wanted = [row.data.tobytes() for row in rows]
         # napari counts a corner too many in what was drawn by hand, until it is added again (napari issue 9352)
-        creating = self.creating
-        needed = {row.data.tobytes() for row in rows if creating or not row.fresh}
-        kept = [data for data in here if data in needed]
-        if kept != wanted[: len(kept)]:  # another order
-            kept, needed = [], set()
-        gone = {index for index, data in enumerate(here) if data not in needed}
-        new = rows[len(kept) :]
-        if creating and (gone or new):
-            layer.mode = "pan_zoom"  # ends what is being drawn, which napari would look for in vain
-            self._draw_outlines(layer, rows, colours, width)
-            return
-        selected = set(layer.selected_data) if len(here) == len(rows) else set()
-        if gone:
-            layer.selected_data = gone
-            layer.remove_selected()
-        if new:
-            layer.add(
-                [row.data for row in new],
-                shape_type=[row.shape_type for row in new],
-                edge_width=width,
-                edge_color=colours[len(kept) :],
-                face_color="transparent",
-            )
-        if gone:
+        again = not self.creating and any(row.fresh for row in rows)
+        if here != [row.data.tobytes() for row in rows] or again:
+            if self.creating:
+                layer.mode = "pan_zoom"  # ends what is being drawn, which napari would look for in vain
+            selected = set(layer.selected_data) if len(layer.data) == len(rows) else set()
+            layer.remove(list(range(len(layer.data))))
+            if rows:
+                layer.add(
+                    [row.data for row in rows],
+                    shape_type=[row.shape_type for row in rows],
+                    edge_width=width,
+                    edge_color=colours,
+                    face_color="transparent",
+                )
             layer.selected_data = selected
+            self._labels = None
+            rows = [replace(row, fresh=False) for row in rows]
         shown = [np.asarray(data, np.float64) for data in layer.data]  # as napari keeps them, to be known again
-        self._rows = [
-            replace(row, data=data, fresh=creating and row.fresh) for row, data in zip(rows, shown, strict=True)
-        ]
+        self._rows = [replace(row, data=data) for row, data in zip(rows, shown, strict=True)]
 
     def _quietly(self, act: Any) -> None:
         """Do something to the layer that is not the user's doing."""
