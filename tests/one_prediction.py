@@ -79,7 +79,8 @@ def check(viewer: Any, previewed: int | None = None) -> None:
         assert getattr(layer, "__wrapped__", layer).data[0]._slide is session.slide
     for left in region_edges(viewer):
         assert (left < 95) == (case.name == "C")
-    seen = [view for view in layers.session.shown_views if any(one.visible for one in layers.groups.ours(view))]
+    visible = {view for kind in (layers.slides, layers.points) for view, layer in kind.items() if layer.visible}
+    seen = visible.intersection(layers.session.shown_views)
     grid = viewer.canvas.grid
     assert grid.enabled == (session.display.layout == "side by side" and len(seen) > 1)
 

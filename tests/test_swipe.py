@@ -63,9 +63,9 @@ def test_measured_is_left_of_the_line_and_predicted_right_of_it(
     qtbot.mouseRelease(line, Qt.MouseButton.LeftButton, pos=start)
     assert edges(viewer) == pytest.approx([0.6, 0.6], abs=near)
     qtbot.keyClick(line, Qt.Key.Key_Left)
-    assert layers.swipe.at == pytest.approx(0.58, abs=0.01)
+    assert line.at == pytest.approx(0.58, abs=0.01)
     viewer.scene.camera.zoom *= 1.5  # the line keeps its place on the tissue
-    assert layers.swipe.at == pytest.approx(0.62, abs=0.02)
+    assert line.at == pytest.approx(0.62, abs=0.02)
     assert edges(viewer) == pytest.approx([0.62, 0.62], abs=near)
 
     qtbot.keyClick(line, Qt.Key.Key_W)  # which the line leaves to the canvas

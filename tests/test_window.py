@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_cmrcnet.viewer.layers import SectionLayers
+from napari_cmrcnet.viewer.registry import layers_of, session_of
 from one_prediction import Known, look_at
 
 
@@ -33,6 +34,7 @@ def test_a_colour_bar_on_the_canvas_has_a_number_at_each_end(napari_window: Any)
     from napari_cmrcnet.viewer.spot_layer import show_legends
 
     viewer = napari_window
+    session_of(viewer)  # as every panel does
     layer, other = (
         viewer.add_points(
             np.zeros((2, 2)),
@@ -58,11 +60,10 @@ def test_the_dark_name_of_a_region_has_a_pale_halo_on_dark_tissue(napari_window:
     from shapely.geometry import box
 
     from napari_cmrcnet.sections.regions import Region
-    from napari_cmrcnet.viewer.region_layer import RegionLayer
 
     viewer = napari_window
     viewer.add_image(np.full((200, 300, 3), (60, 20, 80), np.uint8), rgb=True)
-    RegionLayer(viewer).draw([Region("Tumour edge", "Tumor", box(50, 80, 250, 160))], None, 1.0)
+    layers_of(viewer).regions.draw([Region("Tumour edge", "Tumor", box(50, 80, 250, 160))], None, 1.0)
     drawn = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
     assert (drawn.min(axis=2) > 200).sum() > 100
 

@@ -13,7 +13,6 @@ from napari_cmrcnet.viewer.by_view import ByView
 from napari_cmrcnet.viewer.cells import LINE, largest_zoom
 from napari_cmrcnet.viewer.coloring import limits, values
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
-from napari_cmrcnet.viewer.napari_inside import change_drawing
 from napari_cmrcnet.viewer.slide_layer import add_histology
 from napari_cmrcnet.viewer.spot_layer import add_spots, colour, hide_spots
 
@@ -158,7 +157,6 @@ class Beside:
         )
 
     def _add_names(self, first: "Case", case: "Case", mpp: float | None, places: list[tuple[float, float]]) -> Any:
-        change_drawing()
         return self.viewer.add_points(
             np.array(places) / (mpp or 1.0),
             size=0.01,

@@ -47,7 +47,7 @@ class SectionLayers:
         self.regions = RegionLayer(viewer)
         self.groups = ViewGroups(viewer, session, self.regions, self._on_eye)
         self.points, self.slides = self.groups.points, self.groups.slides
-        self.beside, self.swipe = self.groups.beside, self.groups.swipe
+        self.beside = self.groups.beside
         self._drawing = False
         self.regions.undo_asked.connect(self.undo_regions)
         session.leaving.connect(self._on_leaving)
@@ -63,10 +63,6 @@ class SectionLayers:
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_resized)
         viewer.mouse_drag_callbacks.append(self._on_press)  # by which the viewer keeps the layers alive
-        viewer.bind_key("f", lambda _: session.flip(), overwrite=True)
-        viewer.bind_key("w", lambda _: session.swipe(), overwrite=True)
-        viewer.bind_key("Up", lambda _: session.step(-1), overwrite=True)
-        viewer.bind_key("Down", lambda _: session.step(1), overwrite=True)
 
     def draw(self) -> None:
         """Bring the visible layers up to date: groups, cells, colours and title."""
@@ -210,7 +206,6 @@ class SectionLayers:
 
     def _on_resized(self, _event: Any) -> None:
         """Arrange the cells as they fit the canvas now; a section that is seen whole stays so."""
-        self.groups.fit_legends()
         if not self._drawing and self.groups.arranged and self.points.keys() >= set(self.groups.arranged):
             with self._by_us():
                 self.groups.fill_cells()

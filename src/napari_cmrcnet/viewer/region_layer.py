@@ -13,7 +13,6 @@ from psygnal import Signal
 
 from napari_cmrcnet.sections.regions import RGB, Region, class_colour
 from napari_cmrcnet.viewer.boundary import layer_placement, placement_of
-from napari_cmrcnet.viewer.napari_inside import change_drawing
 from napari_cmrcnet.viewer.region_outline import Outline, Row, column, outline, read_rows
 
 if TYPE_CHECKING:
@@ -165,7 +164,6 @@ class RegionLayer:
         return {row.region.classification: row.region.colour for row in self._rows}
 
     def _add(self, mpp: float | None) -> "Shapes":
-        change_drawing()
         return self.viewer.add_shapes(
             name=REGIONS,
             ndim=2,

@@ -12,7 +12,6 @@ from napari_cmrcnet.sections.classes import NO_CLASS
 from napari_cmrcnet.viewer.boundary import KEY, layer_placement, to_napari
 from napari_cmrcnet.viewer.coloring import blend_colours, blended, colormap, colours, label, limits, values
 from napari_cmrcnet.viewer.display_settings import DisplaySettings, View
-from napari_cmrcnet.viewer.napari_inside import change_drawing
 
 if TYPE_CHECKING:
     import napari
@@ -68,7 +67,6 @@ def add_spots(
 
 def show_legends(layer: "Points") -> None:
     """Show a layer's colour bar, and its name beside it; `fit_legends` gives them their size."""
-    change_drawing()
     for overlay in (layer.name_overlay, layer.face_colorbar):  # the name in the corner, the bar over it
         overlay.visible, overlay.position, overlay.box = True, "bottom_right", True
 
@@ -121,6 +119,14 @@ def hide_spots(layer: "Points", reason: str) -> None:
     """Draw no spot, and say why in the layer's name."""
     _set_colours(layer, np.zeros_like(layer.face_color))  # napari 0.9.2 goes on drawing what is not `layer.shown`
     layer.name = reason
+
+
+def cut_spots(layer: "Points", view: View, x: float | None) -> None:
+    """Draw measured spots left of a line, others right of it, by napari's clipping planes; with None all are whole."""
+    normal = (0.0, 0.0, -1.0 if view == "measured" else 1.0)
+    planes = [] if x is None else [{"position": (0.0, 0.0, x), "normal": normal, "enabled": True}]
+    if planes or layer.experimental_clipping_planes:
+        layer.experimental_clipping_planes = planes
 
 
 def colour_classes(layer: "Points", classes: "Classes | None") -> None:

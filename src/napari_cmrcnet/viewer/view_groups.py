@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from psygnal import Signal
 
 from napari_cmrcnet.viewer.beside import Beside
 from napari_cmrcnet.viewer.by_view import ByView
@@ -26,11 +27,11 @@ from napari_cmrcnet.viewer.spot_layer import (
     add_spots,
     colour,
     colour_classes,
+    cut_spots,
     pinned_genes,
     show_legends,
     symbols,
 )
-from napari_cmrcnet.viewer.swipe import Swipe
 
 if TYPE_CHECKING:
     import napari
@@ -59,16 +60,23 @@ class ViewGroups:
         Spots and histology of each view, and where there are any, copies of the regions and rings round selected spots.
     arranged : tuple of str
         The views that were put into cells.
+    line : float or None
+        Where measured ends and predicted begins in the layout swipe, in the scene's unit; None in others.
+    line_changed : Signal
+        Emitted after the line was moved, came or went.
     """
+
+    line_changed = Signal()
 
     def __init__(
         self, viewer: "napari.viewer.Viewer", session: "Session", regions: RegionLayer, on_eye: Callable[[Any], None]
     ) -> None:
         self.viewer, self.session, self.regions, self._on_eye = viewer, session, regions, on_eye
         self.slides, self.points, self.copies, self.rings = (ByView(viewer) for _ in range(4))
-        self.beside, self.swipe = Beside(viewer, session), Swipe(viewer, self)
+        self.beside = Beside(viewer, session)
         self._kinds = (self.slides, self.points, *self.beside.kinds, self.copies, self.rings)  # from the bottom
         self.arranged: tuple[View, ...] = ()
+        self.line: float | None = None
         self._layout = session.display.layout  # in which they were
         self._slide: tuple[Any, Any] = (None, None)  # of which slide, and with which µm per pixel, the histology is
         self._spots: np.typing.NDArray[np.float64] | None = None  # places and diameter; None of a picture of very many
@@ -198,8 +206,7 @@ class ViewGroups:
         """Put each view's layers together at the bottom of the list, and show those of the given views."""
         self.arranged, self._layout = views, self.session.display.layout
         self._bring_copies_and_rings()
-        groups = {view: self._group(view) for view in VIEWS if view in self.points}
-        wanted = [layer for group in groups.values() for layer in group]
+        wanted = [layer for view in VIEWS if view in self.points for layer in self._group(view)]
         for index, layer in enumerate(wanted):
             here = self.viewer.layers.index(layer)
             if here != index:
@@ -208,16 +215,21 @@ class ViewGroups:
             seen = views if kind == "spots" else self._with_slide
             layer.visible = self.session.eyes.get((view, kind), view in seen)
         if "measured" in self.points:  # in one cell, its name would lie over the other's; the line says which is where
-            swiped = self.session.display.layout == "swipe" and len(views) > 1
-            self.points["measured"].name_overlay.visible = not swiped
+            self.points["measured"].name_overlay.visible = not self._swiped
         self._show_copies()
         for layers in (*self.beside.kinds, self.rings):
             layers.show_in(views if self._with_slide == views else views[-1:])
         self.fill_cells()
-        self.swipe.cut()  # the line begins in the middle of what is seen now
-        front = self.points[views[-1]]
+        self.move_line(float(self.viewer.scene.camera.center[-1]) if self.line is None else self.line)
         if not any(layer for layer in self.viewer.layers.selection if layer not in wanted):
-            self.viewer.layers.selection.active = front
+            self.viewer.layers.selection.active = self.points[views[-1]]
+
+    def move_line(self, x: float) -> None:
+        """Cut the spots of both views along a line in the layout swipe; in others, all are whole."""
+        self.line = x if self._swiped else None
+        for view, layer in self.points.items():
+            cut_spots(layer, view, self.line if view in self.arranged else None)
+        self.line_changed.emit()
 
     def fill_cells(self) -> None:
         """Give each view of which something is seen a cell of the canvas.
@@ -231,7 +243,7 @@ class ViewGroups:
         cells = len(seen) if several else 1
         self.beside.place(cells)
         larger = set_cells(self.viewer, stride, cells, self._section()[1], self.beside.above)
-        self.fit_legends()
+        fit_legends(self.viewer, self.points.values(), self.beside.case is not None)
         self._show_bars()
         if untouched:
             self.fit()
@@ -240,12 +252,8 @@ class ViewGroups:
 
     @property
     def _seen(self) -> list[View]:
-        here = [view for view in self.arranged if view in self.points]
-        return [view for view in here if any(layer.visible for layer in self.ours(view))]
-
-    def fit_legends(self) -> None:
-        """Give names, colour bars and the title the size that goes with the canvas as it is now."""
-        fit_legends(self.viewer, self.points.values(), self.beside.case is not None)
+        seen = {view for (view, _), layer in self.by_eye().items() if layer.visible}
+        return [view for view in self.arranged if view in self.points and view in seen]
 
     def _show_bars(self) -> None:
         """Show the colour bars of measured and predicted.
@@ -253,10 +261,12 @@ class ViewGroups:
         Side by side they have one scale, and one bar. Several genes at once have none: their inks are named.
         """
         shared, blended = {"measured", "predicted"} <= set(self._seen), bool(self.blended)
-        bars: dict[View, bool] = {"measured": shared or blended, "predicted": blended}
-        for view, hidden in bars.items():
-            if view in self.points:
-                self.points[view].face_colorbar.visible = not hidden
+        for view in self.points.keys() & {"measured", "predicted"}:
+            self.points[view].face_colorbar.visible = not (blended or (shared and view == "measured"))
+
+    @property
+    def _swiped(self) -> bool:
+        return self.session.display.layout == "swipe" and len(self.arranged) > 1
 
     @property
     def _with_slide(self) -> tuple[View, ...]:
@@ -279,10 +289,6 @@ class ViewGroups:
         regions = self.copies if drawn_in is None else {view: drawn_in}
         kinds = (regions if kind is self.copies else kind for kind in self._kinds)
         return [layers[view] for layers in kinds if view in layers]
-
-    def ours(self, view: View) -> list[Any]:
-        """Return spots and histology of a view."""
-        return [layers[view] for layers in (self.slides, self.points) if view in layers]
 
     def by_eye(self) -> dict[tuple[str, str], Any]:
         """Return our layers, called as in `Session.eyes`."""

@@ -29,22 +29,32 @@ class SwipeLine(QWidget):
 
     def __init__(self, viewer: "napari.viewer.Viewer", canvas: QWidget) -> None:
         super().__init__(canvas)
-        self.canvas, self.swipe = canvas, layers_of(viewer).swipe
+        self.viewer, self.canvas, self.groups = viewer, canvas, layers_of(viewer).groups
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setToolTip("Drag to compare: measured on the left, predicted on the right. Press W to end.")
         camera = viewer.scene.camera
-        for signal in (self.swipe.changed, camera.events.center, camera.events.zoom, viewer.canvas.events.size):
+        for signal in (self.groups.line_changed, camera.events.center, camera.events.zoom, viewer.canvas.events.size):
             signal.connect(while_there(self.follow))
         self.follow()
 
     def follow(self, _event: Any = None) -> None:
         """Lie where the line is now, or at the edge of the canvas that is nearest to it."""
-        self.setVisible(self.swipe.x is not None)
+        self.setVisible(self.groups.line is not None)
         width, height = 2 * LABEL + GRIP, self.canvas.height()
-        self.setGeometry(round(self.swipe.at * self.canvas.width()) - width // 2, 0, width, height)
+        self.setGeometry(round(self.at * self.canvas.width()) - width // 2, 0, width, height)
         self.setMask(QRegion(LABEL, 0, GRIP, height) + QRegion(self._names))
         self.update()
+
+    @property
+    def at(self) -> float:
+        """Where the line is on the canvas, in shares of its width; at an edge where it would be out of sight."""
+        camera, x = self.viewer.scene.camera, self.groups.line or 0.0
+        return min(max(0.5 + (x - camera.center[-1]) * camera.zoom / self.viewer.canvas.size[1], 0.0), 1.0)
+
+    def _move_to(self, at: float) -> None:
+        camera, shift = self.viewer.scene.camera, (min(max(at, 0.0), 1.0) - 0.5) * self.viewer.canvas.size[1]
+        self.groups.move_line(float(camera.center[-1] + shift / camera.zoom))
 
     @property
     def _names(self) -> QRect:
@@ -69,7 +79,7 @@ class SwipeLine(QWidget):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Go along with a drag: Qt tells of moves while a button is down."""
-        self.swipe.move(self.mapToParent(event.position().toPoint()).x() / self.canvas.width())
+        self._move_to(self.mapToParent(event.position().toPoint()).x() / self.canvas.width())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
         """Move by the arrow keys; all other keys are the canvas's."""
@@ -77,4 +87,4 @@ class SwipeLine(QWidget):
         if step is None:
             super().keyPressEvent(event)
         else:
-            self.swipe.move(self.swipe.at + step)
+            self._move_to(self.at + step)
