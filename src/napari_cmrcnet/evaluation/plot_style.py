@@ -147,7 +147,7 @@ class Plot:
         lines = "\n".join(filter(None, [printable(section), *self.caption]))
         if lines:
             below = self.figure.supxlabel(lines, x=0.01, ha="left", fontsize=8, parse_math=False)
-            below.set(color=self.style.foreground, linespacing=1.3 if self.caption else 1.2)
+            below.set(color=self.style.foreground, **({"linespacing": 1.3} if self.caption else {}))
 
     @classmethod
     def printed(cls, section: str, *shown: Any, dpi: int = 130, **how: Any) -> "Figure":
