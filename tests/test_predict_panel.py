@@ -1,5 +1,6 @@
 """The Predict panel: what is chosen is described and checked, predicted beside the window, and remembered."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -365,6 +366,15 @@ def test_every_setting_is_remembered_beside_the_others(qtbot: Any, chosen: Predi
         assert again.form.from_grid.isChecked()
         settled(qtbot, again)
     settled(qtbot, chosen)
+
+
+def test_settings_that_are_damaged_are_those_of_a_new_user(qtbot: Any) -> None:
+    folder = Path(os.environ["CMRCNET_CONFIG"])
+    folder.mkdir()
+    (folder / "panels.ini").write_text("[General]\nk=4, 5\npitch_um=wide\ngrid=sometimes\n", "utf-8")
+    panel = shown(qtbot, ViewerModel())
+    form = panel.form
+    assert (form.k.value(), form.pitch.value(), form.from_grid.isChecked()) == (0, 100, False)
 
 
 def test_a_panel_closed_during_the_run_loses_nothing(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtCore import Qt
 
 from dialogs import pick
 from napari_cmrcnet.common.progress import finish
@@ -151,6 +152,7 @@ def test_the_warnings_of_a_prediction_are_a_line_that_lists_them(panel: ViewPane
     prediction.provenance = replace(prediction.provenance, warnings=("Pixels are <large>.", "The stain is far."))
     session.look_at(prediction, session.slide)
     assert panel.warnings.count.text() == "▲ 2 warnings"
+    assert panel.warnings.count.cursor().shape() == Qt.CursorShape.PointingHandCursor  # looks like text, not a button
     assert panel.warnings.listed.isHidden()
     assert panel.warnings.toolTip() == "• Pixels are <large>.\n• The stain is far."
     panel.warnings.count.click()

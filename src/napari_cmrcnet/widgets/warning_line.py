@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
 from napari_cmrcnet.common.text import count_text
@@ -17,9 +18,10 @@ class WarningLine(QWidget):
         self.count, self.listed = button("", ""), label(selectable=True)
         self.count.setCheckable(True)
         self.count.setStyleSheet(
-            f"QPushButton {{ color: {AMBER}; background: transparent; border: none; text-align: left }} "
-            "QPushButton:focus, QPushButton:hover { text-decoration: underline }"
+            f"QPushButton {{ color: {AMBER}; background: transparent; text-align: left; text-decoration: underline; "
+            f"border: 1px solid transparent; padding: 0 4px }} QPushButton:focus {{ border: 1px dotted {AMBER} }}"
         )
+        self.count.setCursor(Qt.CursorShape.PointingHandCursor)  # with the underline, all that says it can be clicked
         self.count.toggled.connect(self.listed.setVisible)
         stack(self, self.count, self.listed)
         self.listed.hide()
