@@ -5,10 +5,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from napari_cmrcnet.common import files
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.sections.section import Section
@@ -87,6 +89,14 @@ def test_a_slide_of_many_files_is_all_of_them(tmp_path: Path) -> None:
     folder = slide_digest(tmp_path / "slide")
     (tmp_path / "slide" / "Data0000.dat").rename(tmp_path / "slide" / "Data0001.dat")
     assert slide_digest(tmp_path / "slide") != folder
+
+
+def test_a_store_of_thousands_of_files_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5000):  # of the chunks of an OME-Zarr picture
+        (tmp_path / str(number)).write_bytes(b"chunk")
+    first = slide_digest(tmp_path)
+    monkeypatch.setattr(files, "sha256", Mock(side_effect=AssertionError("read again")))
+    assert slide_digest(tmp_path) == first
 
 
 def test_patches_that_cannot_be_read_are_an_error_before_training(

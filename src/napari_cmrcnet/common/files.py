@@ -279,6 +279,6 @@ def file_digest(path: Path) -> str:
     return _digest_of(path, about.st_size, about.st_mtime_ns)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2**18)  # a Zarr store has thousands of files, and each is asked for more than once
 def _digest_of(path: Path, _size: int, _changed: int) -> str:
     return sha256(path)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from napari_cmrcnet.common.device import autocast, choose_precision, enough_memory, release_memory, to_device
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
-from napari_cmrcnet.model.symmetries import SYMMETRIES, apply_symmetries
 from napari_cmrcnet.retrieval.protocol import IMAGENET_MEAN, IMAGENET_STD
 from napari_cmrcnet.slides.patches import PatchBatch, unreadable_error
 
@@ -108,8 +107,7 @@ def encode_patches(
     precision = choose_precision(device, precision)
     with enough_memory(device, "the model", "free some, or choose the CPU"):
         model.to(device).eval()
-    symmetries = SYMMETRIES if test_time_augmentation else SYMMETRIES[:1]
-    encoder = _Encoder(model, mean, std, device, precision, symmetries)
+    encoder = _Encoder(model, mean, std, device, precision, test_time_augmentation)
     embeddings: NDArray[np.float32] | None = None
     unreadable: list[int] = []
     n, done, started = len(section.xy), 0, time.perf_counter()
@@ -145,7 +143,7 @@ class _Encoder:
     std: Sequence[float]
     device: torch.device
     precision: str
-    symmetries: NDArray[np.bool_]
+    turned: bool  # the mean over the eight symmetries of each patch
     most: int | None = None  # patches at a time
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -165,11 +163,11 @@ class _Encoder:
     def _forward(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         # Inference mode belongs to the thread: entered for each batch, it never reaches who runs this job.
         with torch.inference_mode(), autocast(self.device, self.precision):
-            there = to_device(pixels, self.device)
-            if len(self.symmetries) > 1:
-                there = torch.cat([apply_symmetries(there, one) for one in self.symmetries])
-            inputs = to_input(there, self.mean, self.std, self.device)
+            inputs = to_input(pixels, self.mean, self.std, self.device)
+            if self.turned:  # not by `apply_symmetries`, which chooses for each patch, at three times the cost
+                both = inputs, inputs.transpose(2, 3)
+                inputs = torch.cat([one.flip(axes) for one in both for axes in ((), (3,), (2,), (2, 3))])
             embeddings = self.model.embed_image(inputs).float()  # (symmetries * b, d)
-            embedding = embeddings.reshape(len(self.symmetries), len(pixels), -1).mean(dim=0)
+            embedding = embeddings.reshape(-1, len(pixels), embeddings.shape[1]).mean(dim=0)
         result: NDArray[np.float32] = embedding.cpu().numpy()
         return result
