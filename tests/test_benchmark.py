@@ -193,6 +193,14 @@ def test_results_of_a_version_that_tuned_otherwise_are_refused(
         finish(benchmark(dataset_in(folder), plan(), done.out))
 
 
+def test_folds_on_record_that_lack_their_genes_are_refused(done: Outcome, folder: Path, tmp_path: Path) -> None:
+    """Read as none, they would be compared over no genes."""
+    out = shutil.copytree(done.out, tmp_path / "out")
+    (out / "folds.json").write_text('[{"name": "S0", "training": ["S1"], "test": ["S0"]}]')
+    with pytest.raises(UserError, match=r"folds\.json lacks the entry 'genes'; choose another folder\.$"):
+        finish(benchmark(dataset_in(folder), plan(), out))
+
+
 def test_patches_that_the_encoder_cannot_read_are_refused_before_anything_is_written(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -20,9 +20,11 @@ from napari_cmrcnet.benchmark.unit import Unit
 from napari_cmrcnet.common.device import choose_device
 from napari_cmrcnet.common.errors import UserError, readable
 from napari_cmrcnet.common.files import write_json
+from napari_cmrcnet.common.json_entries import read_entries
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.parallel import spread
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.text import parse_json
 from napari_cmrcnet.slides.patch_cache import cache_key, patch_cache
 from napari_cmrcnet.training.config import TUNED_MODEL, TUNED_QUERY, FitConfig
 from napari_cmrcnet.training.frozen_choice import CHOICES as FROZEN_CHOICES
@@ -178,10 +180,11 @@ def _check_same(out: Path, description: dict[str, Any]) -> None:
 
 
 def _recorded(path: Path) -> list[Fold]:
-    from pydantic import TypeAdapter
-
     with readable(path, "is not readable", "choose another folder", _NOT_OURS):
-        return TypeAdapter(list[Fold]).validate_json(path.read_bytes())
+        try:
+            return [read_entries(Fold, fold) for fold in parse_json(path.read_bytes())]
+        except UserError as error:
+            raise UserError(f"{path} {error}; choose another folder.") from error
 
 
 def _cut_patches(dataset: Dataset, plan: Plan) -> Job[None]:
