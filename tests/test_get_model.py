@@ -136,3 +136,16 @@ def test_what_cannot_be_added_is_said(qtbot: Any, dialog: GetModelDialog, site: 
         ended(qtbot, dialog)
         assert dialog.jobs.text.startswith("⚠")
     assert user_models() == {}
+
+
+def test_an_entry_of_an_index_is_a_model_of_the_published_checksum_and_no_other_index(
+    qtbot: Any, dialog: GetModelDialog, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = {"name": "gut", "address": "index.json", "sha256": "0" * 64, "size": 9, "licence": "CC0", "about": "gut"}
+    url, _ = site.publish("index.json", json.dumps({"cmrcnet_index": 1, "models": [one]}).encode())
+    answers = iter([0])  # it is asked once
+    monkeypatch.setattr(dialogs, "choose_one", lambda *args: args[-1][next(answers)])
+    dialog.add(url)
+    qtbot.waitUntil(lambda: dialog.jobs.text.startswith("⚠"), timeout=60_000)
+    assert "index.json" in dialog.jobs.text
+    assert user_models() == {}

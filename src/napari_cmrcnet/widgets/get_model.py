@@ -180,10 +180,10 @@ class GetModelDialog(QDialog):
             self.add(text.strip())
 
     def add(self, address: str, *told: Any) -> None:
-        """Receive a packed model, of which an index has told more, or ask an index which it offers."""
+        """Receive a packed model, of which an index may have told more, or ask an index which it offers."""
         from napari_cmrcnet.catalogue.index import add_model, is_index, read_index
 
-        if is_index(address):
+        if is_index(address) and not told:
             job = in_thread(lambda: read_index(address), Progress("Asking the index", 0, 0))
             self.jobs.start(job, self._on_index, "Asking the index")
         else:
