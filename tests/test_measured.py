@@ -214,6 +214,7 @@ def test_classes_of_the_spots_are_shown_and_are_rows_of_the_regions(viewer: View
     spots = anndata.AnnData(case.spots.X, obs, case.spots.var, dict(case.spots.uns), obsm=dict(case.spots.obsm))
     with_classes = Case(spots, case.provenance)
     assert tuple(with_classes.classes) == ("cluster", "kind")
+    assert all(of.codes.nbytes == 36 for of in with_classes.classes.values())  # all are kept while the case is open
     session.look_at(with_classes, measured.section.slide)
     session.set_display(layout="side by side", views=("measured", "classes"), classes="kind")
     check(viewer)
@@ -240,7 +241,7 @@ def test_classes_of_the_spots_are_shown_and_are_rows_of_the_regions(viewer: View
 
 
 def test_more_classes_have_colours_that_differ() -> None:
-    classes = Classes("x", tuple(map(str, range(40))), np.arange(40))
+    classes = Classes("x", tuple(map(str, range(40))), np.arange(40, dtype=np.int8))
     assert len(set(classes.colours)) == 40
 
 

@@ -34,13 +34,13 @@ class Classes:
         Of ``obs``.
     names : tuple of str
         The classes, in the order of the column's categories, or sorted.
-    codes : int64 (n,)
+    codes : int8 (n,)
         Of each spot the place of its class in ``names``, -1 where it has none.
     """
 
     column: str
     names: tuple[str, ...]
-    codes: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int8]
 
     @property
     def colours(self) -> tuple[RGB, ...]:
@@ -74,7 +74,7 @@ def _classes(column: str, values: pd.Series) -> Classes:
         values = values.astype("category")
     values = values.cat.remove_categories([name for name in values.cat.categories if str(name) in NO_NAMES])
     values = values.cat.remove_unused_categories()
-    return Classes(column, tuple(map(str, values.cat.categories)), np.asarray(values.cat.codes, np.int64))
+    return Classes(column, tuple(map(str, values.cat.categories)), np.asarray(values.cat.codes, np.int8))
 
 
 def _has_classes(values: pd.Series) -> bool:
