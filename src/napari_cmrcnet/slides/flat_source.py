@@ -262,9 +262,9 @@ def _shrunken_tiles(
     side = TILE * shrink
     size = source.levels[0]
     for y in range(0, shape[0], TILE):
-        if report is not None:
-            report(Progress("Building the overview", y, shape[0], "rows"))
         for x in range(0, shape[1], TILE):
+            if report is not None:  # with each tile, as a window that waits lives by it
+                report(Progress("Building the overview", y, shape[0], "rows"))
             region = reader.read(0, x * shrink, y * shrink, side, side, skip_damaged=shrink > 1)
             yield region if shrink == 1 else _halved(region, size.width - x * shrink, size.height - y * shrink)
 

@@ -5,14 +5,11 @@ napari asks it for every file whose name fits, so nothing heavy is imported, and
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.suffixes import SLIDES, ends_in
-from napari_cmrcnet.viewer.runtime import garbage
 
 if TYPE_CHECKING:
     from napari_cmrcnet.common.progress import Progress
@@ -21,12 +18,13 @@ if TYPE_CHECKING:
 
 DICOM_START = 132  # bytes: 128 of anything, then "DICM"
 FILES_LOOKED_AT = 50  # in a folder, among which a slide of DICOM has an instance
-TICK = 0.05  # seconds between looks at the thread that opens a slide
 
 NOTHING: list[tuple[None]] = [(None,)]
 """What npe2 takes for "read, and there is no layer to add": the message was shown."""
 
 ReadSlide = Callable[..., list[Any]]
+
+_opening: set[str] = set()  # in the window's thread, which hears of further drops meanwhile
 
 
 class _CancelledError(Exception):
@@ -88,7 +86,7 @@ def read_slide(path: str, **_: Any) -> list[Any]:
         )
         return NOTHING
     try:
-        slide, layer = _open_in_thread(path)
+        slide, layer = _open(path)
     except UserError as error:
         show_error(str(error))
         return NOTHING
@@ -103,44 +101,32 @@ def read_slide(path: str, **_: Any) -> list[Any]:
     return [layer]
 
 
-def _open_in_thread(path: str) -> "tuple[Slide, LayerData]":
-    """Open a slide while the window stays alive, with napari's progress bar where a pyramid must be built first."""
+def _open(path: str) -> "tuple[Slide, LayerData]":
+    """Open a slide; where a pyramid must be built first, with napari's progress bar, which keeps the window alive."""
     from napari.utils.notifications import show_info
     from napari.utils.progress import cancelable_progress
 
-    told: list[Progress] = []
-    cancelled = Event()
-
-    def report(progress: "Progress") -> None:
-        told[:] = [progress]
-        if cancelled.is_set():
-            raise _CancelledError
-
-    bar: cancelable_progress | None = None
-    garbage.hold()
-    with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(_open, path, report)
-        try:
-            while not wait([opening], timeout=TICK).done:
-                garbage.collect()
-                if not told:
-                    continue
-                if bar is None:
-                    show_info(f"{path} has no lower resolutions. They are computed now, once. See “activity” below.")
-                    bar = cancelable_progress(total=100, desc=f"{told[0].step} of {Path(path).name}")
-                bar.update(100 * told[0].done // max(told[0].total, 1) - bar.n)  # napari handles events meanwhile
-                if bar.is_canceled:
-                    cancelled.set()
-        finally:
-            if bar is not None:
-                bar.close()
-            garbage.release()
-        return opening.result()
-
-
-def _open(path: str, report: "Callable[[Progress], None]") -> "tuple[Slide, LayerData]":
     from napari_cmrcnet.slides.slide import open_slide
     from napari_cmrcnet.viewer.slide_layer import slide_layer
 
-    slide = open_slide(path, report)
+    if path in _opening:
+        raise UserError(f"{path} is still being opened; wait until its lower resolutions are computed.")
+    bar: cancelable_progress | None = None
+
+    def report(progress: "Progress") -> None:
+        nonlocal bar
+        if bar is None:
+            show_info(f"{path} has no lower resolutions. They are computed now, once. See “activity” below.")
+            bar = cancelable_progress(total=100, desc=f"{progress.step} of {Path(path).name}")
+        bar.update(100 * progress.done // max(progress.total, 1) - bar.n)  # napari handles events meanwhile
+        if bar.is_canceled:
+            raise _CancelledError
+
+    _opening.add(path)
+    try:
+        slide = open_slide(path, report)
+    finally:
+        _opening.remove(path)
+        if bar is not None:
+            bar.close()
     return slide, slide_layer(slide, slide.mpp)

@@ -13,7 +13,8 @@ def import_torch() -> None:
     """Import torch and timm in a job and let the window live meanwhile; call `guard_triton` first.
 
     Two things would hold Python's lock, for a second together and up to half of one at a time: loading torch's
-    libraries, and the garbage collector, which would go through all that is imported (off in a job, see `Garbage`).
+    libraries, and the garbage collector, which would go through all that is imported: a job runs without it, see
+    `collect_garbage`.
     """
     if "torch" in sys.modules and "timm" in sys.modules:
         return
@@ -67,42 +68,17 @@ def _has_libllvm() -> bool:
 FULL_EVERY = 10.0  # seconds: going through all objects takes a fifth of one
 
 
-class Garbage:
-    """What keeps Python's collector in the window's thread. All methods are called in that thread.
+def collect_garbage(last_full: float) -> float:
+    """Collect what is due, as Python would have by itself; return when all objects were gone through last.
 
     Python collects garbage in whichever thread makes one object too many. A closed window of napari is garbage of that
     kind: a ring of objects, with Qt's among them. Destroyed in another thread than their own, they leave an OpenGL
-    context that Qt still takes for the current one, and the next widget that goes ends the process.
+    context that Qt still takes for the current one, and the next widget that goes ends the process. So Python does not
+    collect by itself while a job runs, and the window's thread calls this meanwhile.
     """
-
-    def __init__(self) -> None:
-        self._held = 0
-        self._was_on = True
-        self._full = 0.0
-
-    def hold(self) -> None:
-        """Let nothing be collected in a thread that begins to work; `collect` does it meanwhile."""
-        if not self._held:
-            self._was_on = gc.isenabled()
-            gc.disable()
-        self._held += 1
-
-    def release(self) -> None:
-        """Leave it to Python again, once all that was held is released."""
-        self._held -= 1
-        if not self._held and self._was_on:
-            gc.enable()
-
-    def collect(self) -> None:
-        """Collect what is due, as Python would have by itself."""
-        if not self._held or not self._was_on:
-            return
-        for generation in (2, 1, 0):
-            due = gc.get_count()[generation] > gc.get_threshold()[generation]
-            if due and (generation < 2 or time.monotonic() - self._full > FULL_EVERY):
-                gc.collect(generation)
-                self._full = time.monotonic() if generation == 2 else self._full
-                return
-
-
-garbage = Garbage()
+    for generation in (2, 1, 0):
+        due = gc.get_count()[generation] > gc.get_threshold()[generation]
+        if due and (generation < 2 or time.monotonic() - last_full > FULL_EVERY):
+            gc.collect(generation)
+            return time.monotonic() if generation == 2 else last_full
+    return last_full

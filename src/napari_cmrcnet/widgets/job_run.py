@@ -1,6 +1,7 @@
 """A job in a worker thread: it hands over its result, or one message when it ends badly."""
 
 import atexit
+import gc
 from collections.abc import Callable, Generator
 from dataclasses import InitVar, dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from superqt.utils import create_worker
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress
-from napari_cmrcnet.viewer.runtime import garbage, guard_triton
+from napari_cmrcnet.viewer.runtime import collect_garbage, guard_triton
 from napari_cmrcnet.widgets.messages import failure
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Run:
         """Make the worker."""
         self.window = _main_window(self.bar)
         self._cancelled = False
+        self._last_full = 0.0  # collection of garbage
         self._outcome: tuple[Any, Exception | None] | None = None
         # The worker would take a RuntimeError, as torch raises, for the end of the work: _work catches all.
         self.worker: Any = create_worker(self._work, job, _ignore_errors=True)
@@ -70,7 +72,7 @@ class Run:
         """Begin once the window has drawn what it was asked to: beside a worker that takes twice as long."""
         _RUNNING.add(self)
         _cancel_with(QCoreApplication.instance())
-        garbage.hold()
+        gc.disable()  # in the worker; see `collect_garbage`
         QTimer.singleShot(0, self.worker.start)
 
     def cancel(self) -> None:
@@ -78,7 +80,7 @@ class Run:
         self._cancelled = True
 
     def _on_progress(self, progress: Progress) -> None:
-        garbage.collect()
+        self._last_full = collect_garbage(self._last_full)
         if isalive(self.bar):
             self.bar.show_progress(progress)
         elif not self.keep or not isalive(self.window):
@@ -92,7 +94,8 @@ class Run:
                 self._tell()
         finally:
             _RUNNING.discard(self)
-            garbage.release()
+            if not _RUNNING:
+                gc.enable()
             if isalive(self.bar):
                 self.bar.busy_changed.emit(self.bar.busy)
             self.ended()
