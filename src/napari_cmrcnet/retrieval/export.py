@@ -74,11 +74,14 @@ class Wanted:
     def blocks(self, case: Case, spots: slice = slice(None)) -> Iterator[tuple[slice, dict[str, Float32]]]:
         """Yield some genes at a time, as a slice of `genes`, and their values by layer, float32 (spots, some genes).
 
-        The layers are `LAYERS`; NaN where a gene is not predicted, or was not measured.
+        The layers are `LAYERS`; NaN where a gene is not predicted, or was not measured. The next genes are written over
+        these, so that only one block is in memory.
         """
+        room = np.empty((len(LAYERS), len(case.xy[spots]), min(len(self.genes), GENES_A_PASS)), np.float32)
         for start in range(0, len(self.genes), GENES_A_PASS):
             genes = self.genes[start : start + GENES_A_PASS]
-            values = {layer: np.full((len(case.xy[spots]), len(genes)), np.nan, np.float32) for layer in LAYERS}
+            values = dict(zip(LAYERS, room[..., : len(genes)], strict=True))
+            room.fill(np.nan)
             predicted, measured = ([gene in known for gene in genes] for known in (self.predicted, self.measured))
             if case.prediction is not None and any(predicted):
                 values["predicted"][:, predicted] = case.prediction.expression(list(compress(genes, predicted)), spots)

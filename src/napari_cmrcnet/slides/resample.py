@@ -3,15 +3,19 @@
 Both are one sparse matrix an axis: row i of it holds the shares of the input pixels in output pixel i.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
 
 from napari_cmrcnet.slides.source import Pixels
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 AT_ONCE = 2**22  # numbers that are made floating-point at a time: four times as large as pixels
 
 
-def axis_weights(n_in: int, n_out: int, step: float) -> sparse.csr_array:
+def axis_weights(n_in: int, n_out: int, step: float) -> "sparse.csr_array":
     """Return the shares of input pixels in output pixels along one axis.
 
     Parameters
@@ -28,6 +32,8 @@ def axis_weights(n_in: int, n_out: int, step: float) -> sparse.csr_array:
         Rows sum to 1. With a step of 1 or more, the exact share of each input pixel in the interval (a box filter);
         below 1, linear interpolation between pixel centres, the last pixels repeated beyond the ends.
     """
+    from scipy import sparse  # imported late: it takes a tenth of a second, and a slide is often only looked at
+
     begin = np.arange(n_out)[:, None] * step
     if step >= 1:
         pixels = np.floor(begin) + np.arange(np.ceil(step) + 1)
@@ -43,7 +49,7 @@ def axis_weights(n_in: int, n_out: int, step: float) -> sparse.csr_array:
     return sparse.csr_array(shares, shape=(n_out, n_in))
 
 
-def resample(pixels: Pixels, vertical: sparse.csr_array, horizontal: sparse.csr_array) -> Pixels:
+def resample(pixels: Pixels, vertical: "sparse.csr_array", horizontal: "sparse.csr_array") -> Pixels:
     """Resample a picture, uint8 (h, w, 3), by its weights along y and x; return uint8 rounded to the nearest."""
     height, width = vertical.shape[0], horizontal.shape[0]
     flat = pixels.reshape(len(pixels), -1)
