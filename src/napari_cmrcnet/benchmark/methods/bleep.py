@@ -129,9 +129,16 @@ class BLEEP(ImageMethod):
 
         optimiser = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         yield from train(
-            self.title, network, optimiser, batches, loss, task, self.epochs,
-            accumulate=self.accumulate, validate=validate if n_held_out else None,
-        )  # fmt: skip
+            self.title,
+            network,
+            optimiser,
+            batches,
+            loss,
+            task,
+            self.epochs,
+            accumulate=self.accumulate,
+            validate=validate if n_held_out else None,
+        )
 
 
 class BLEEPNetwork(nn.Module):
