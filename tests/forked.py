@@ -27,7 +27,8 @@ for line in sys.stdin:
         except BaseException:
             traceback.print_exc()
             os._exit(1)
-    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    # On a line of its own: what is killed may have written half a line, as print does by part with PYTHONUNBUFFERED.
+    print("\\nended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -50,7 +51,8 @@ class Jobs:
             if what == "ended":
                 self.code = int(code)
                 return
-            yield line.rstrip("\n")
+            if line != "\n":
+                yield line.rstrip("\n")
 
     def kill(self) -> None:
         """Kill the job."""
