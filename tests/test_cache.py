@@ -131,7 +131,14 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(section: Section, tmp_path: 
     assert kept(tmp_path) == []
 
 
-def test_a_damaged_cache_is_cut_again(section: Section, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY nonsense", b"PK\x03\x04 nonsense"])
+def test_a_damaged_cache_is_cut_again(section: Section, tmp_path: Path, damage: bytes) -> None:
     first = np.array(finish(patch_cache(section, SPEC)))
-    kept(tmp_path)[0].write_bytes(b"\x93NUMPY nonsense")
+    kept(tmp_path)[0].write_bytes(damage)
+    np.testing.assert_array_equal(finish(patch_cache(section, SPEC)), first)
+
+
+def test_a_cache_cut_short_is_cut_again(section: Section, tmp_path: Path) -> None:
+    first = np.array(finish(patch_cache(section, SPEC)))
+    kept(tmp_path)[0].write_bytes(kept(tmp_path)[0].read_bytes()[:-1])
     np.testing.assert_array_equal(finish(patch_cache(section, SPEC)), first)

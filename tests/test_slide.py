@@ -426,15 +426,41 @@ def test_cancelling_an_overview_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     assert not list((tmp_path / "cache" / "overviews").iterdir())
 
 
-def test_a_damaged_overview_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damage", ["header", "missing", "zeros"])
+@pytest.mark.parametrize("name", ["flat.png", "tiled.tif", "one_strip.tif"])
+def test_what_is_damaged_in_the_cache_is_made_again_and_not_said_of_the_slide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
+) -> None:
     monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 500_000)
     monkeypatch.setattr(flat_source, "LAST_LEVEL", 250)
-    path = tmp_path / "flat.png"
-    Image.fromarray(picture()).save(path)
-    open_slide(path).close()
-    next((tmp_path / "cache" / "overviews").glob("*/01.tif")).write_bytes(b"II*\0")
+    monkeypatch.setattr(flat_source, "MAX_TILE_PIXELS", 300_000)
+    path = tmp_path / name
+    if name.endswith("png"):
+        Image.fromarray(picture(701, 901)).save(path)
+    else:
+        layout = {"tile": (128, 128)} if name == "tiled.tif" else {"rowsperstrip": 701}
+        tifffile.imwrite(path, picture(701, 901), photometric="rgb", metadata=None, **layout)
     with open_slide(path) as slide:
-        np.testing.assert_array_equal(whole(slide), picture())
+        sound = [whole(slide, level) for level in range(3)]
+    files = sorted((tmp_path / "cache" / "overviews").glob("*/*.tif"))
+    assert [file.name for file in files] == ["00.tif", "01.tif", "02.tif"][name == "tiled.tif" :]
+    for file in files:
+        contents = file.read_bytes()
+        if damage == "missing":
+            file.unlink()
+        elif damage == "header":
+            file.write_bytes(b"II*\0")
+        else:  # as a disk leaves them: all tiles but no header
+            with tifffile.TiffFile(file) as tiff:
+                tiles = list(zip(tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts, strict=True))
+            for offset, count in tiles:
+                contents = contents[:offset] + bytes(count) + contents[offset + count :]
+            file.write_bytes(contents)
+        for _ in range(2):  # it is made again, and lasts
+            with open_slide(path) as slide:
+                for level, pixels in enumerate(sound):
+                    np.testing.assert_array_equal(whole(slide, level), pixels)
+        open_slide(path, lambda _, file=file: pytest.fail(f"{file.name} was not kept")).close()
 
 
 def test_a_slide_has_its_facts(tmp_path: Path) -> None:

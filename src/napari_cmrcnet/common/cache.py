@@ -124,7 +124,7 @@ def kept_array(
 
 def _open_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any] | None:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):  # absent, or not what was written
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except Exception:  # noqa: BLE001  absent, or damaged: NumPy raises whatever it meets
         return None
     return array if array.shape == shape and array.dtype == dtype else None

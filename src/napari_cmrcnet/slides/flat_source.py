@@ -19,7 +19,7 @@ import tifffile
 from PIL import Image
 
 from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
-from napari_cmrcnet.common.errors import UserError, undamaged
+from napari_cmrcnet.common.errors import UserError, is_out_of_memory, undamaged
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.locks import when_free
 from napari_cmrcnet.common.progress import Progress, finish
@@ -120,7 +120,7 @@ class StackedSource(Source):
     Parameters
     ----------
     sources : list of Source
-        The full resolution first; format and pixel size are the ones of ``first``.
+        The full resolution first; format and pixel size are the ones of ``first``. All others are of the cache.
     first : Source
         The slide as the user gave it.
     """
@@ -133,8 +133,18 @@ class StackedSource(Source):
         self.orientation, self.notes = first.orientation, first.notes
 
     def read_tile(self, level: int, row: int, column: int) -> Pixels:
-        """Decode one tile, uint8 (height, width, 3)."""
-        return self._sources[level].read_tile(0, row, column)
+        """Decode one tile, uint8 (height, width, 3); one that is damaged in the cache is made again."""
+        source, size = self._sources[level], self.levels[level]
+        try:
+            return source.read_tile(0, row, column)
+        except Exception as error:
+            if source is self._first or is_out_of_memory(error):
+                raise
+        with suppress(OSError):  # without it, the levels are built again when the slide is opened next
+            source.path.unlink()
+        above, shrink = (self, 2) if level else (self._first, 1)
+        tile = _tile(TileReader(above), max(level - 1, 0), column * TILE, row * TILE, shrink)
+        return tile[: size.height - row * TILE, : size.width - column * TILE]
 
     @property
     def files_read(self) -> Mapping[Path, Facts]:
@@ -147,7 +157,7 @@ class StackedSource(Source):
 
     def close(self) -> None:
         """Close all files."""
-        for source in self._sources:
+        for source in (self._first, *self._sources):
             source.close()
 
 
@@ -159,7 +169,7 @@ def with_overview(path: Path, source: Source, report: Report | None = None) -> S
     path : Path
         The slide.
     source : Source
-        The same, open. It is closed, and its pixels are freed, where the cache holds the full resolution too.
+        The same, open. A picture's pixels are freed: the cache holds the full resolution, too.
     report : callable, optional
         Called with the progress of building; an error it raises ends the building, and nothing is left.
 
@@ -182,14 +192,13 @@ def with_overview(path: Path, source: Source, report: Report | None = None) -> S
     whole = isinstance(source, PictureSource) or tile_height * tile_width > MAX_TILE_PIXELS
     folder = cache_folder("overviews") / _key(path)
     try:
-        levels = _open_levels(folder)
+        levels = _open_levels(folder, size, whole)
     except (UserError, OSError):  # none yet, or damaged since
         levels = _built_levels(folder, source, whole, report)
     mark_used(folder)
-    if whole:
+    if isinstance(source, PictureSource):
         source.close()
-        return StackedSource(levels, source)
-    return StackedSource([source, *levels], source)
+    return StackedSource(levels if whole else [source, *levels], source)
 
 
 def _key(path: Path) -> str:
@@ -201,21 +210,27 @@ def _key(path: Path) -> str:
 def _built_levels(folder: Path, source: Source, whole: bool, report: Report | None) -> list[Source]:
     with finish(when_free(folder), report):
         with suppress(UserError, OSError):
-            return _open_levels(folder)  # another process has built them meanwhile
+            return _open_levels(folder, source.levels[0], whole)  # another process has built them meanwhile
         shutil.rmtree(folder, ignore_errors=True)
         with atomic_folder(folder) as temporary:
             _build(temporary, source, whole, report)
         trim_cache("overviews")
-        return _open_levels(folder)
+        return _open_levels(folder, source.levels[0], whole)
 
 
-def _open_levels(folder: Path) -> list[Source]:
+def _open_levels(folder: Path, size: Level, whole: bool) -> list[Source]:
+    width, height, sizes = size.width, size.height, [(size.width, size.height)] * whole
+    while max(width, height) > LAST_LEVEL:
+        width, height = -(-width // 2), -(-height // 2)
+        sizes.append((width, height))
     with ExitStack() as opened:
         levels: list[Source] = []
         for file in sorted(folder.iterdir()):
             tiff = open_tiff(file)
             opened.callback(tiff.close)
             levels.append(TiffSource(file, tiff))
+        if [(level.levels[0].width, level.levels[0].height) for level in levels] != sizes:
+            raise UserError(f"{folder} is incomplete.")
         opened.pop_all()
         return levels
 
@@ -259,14 +274,19 @@ def _shrunken_tiles(
 ) -> Iterator[Pixels]:
     """Yield the tiles of the next level in file order; a damaged tile is white in the copies made from it."""
     reader = TileReader(source)
-    side = TILE * shrink
-    size = source.levels[0]
     for y in range(0, shape[0], TILE):
         for x in range(0, shape[1], TILE):
             if report is not None:  # with each tile, as a window that waits lives by it
                 report(Progress("Building the overview", y, shape[0], "rows"))
-            region = reader.read(0, x * shrink, y * shrink, side, side, skip_damaged=shrink > 1)
-            yield region if shrink == 1 else _halved(region, size.width - x * shrink, size.height - y * shrink)
+            yield _tile(reader, 0, x, y, shrink)
+
+
+def _tile(reader: TileReader, level: int, x: int, y: int, shrink: int) -> Pixels:
+    """Return the tile at (x, y) of a level that is made ``shrink`` times smaller from this one."""
+    size = reader.source.levels[level]
+    x, y, side = x * shrink, y * shrink, TILE * shrink
+    region = reader.read(level, x, y, side, side, skip_damaged=shrink > 1)
+    return region if shrink == 1 else _halved(region, size.width - x, size.height - y)
 
 
 def _halved(pixels: Pixels, width: int, height: int) -> Pixels:
