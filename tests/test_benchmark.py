@@ -706,7 +706,8 @@ def test_wrong_use_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.
     for arguments, message in (
         ((str(sheet), "--methods", "bleeep", *out), "There is no method 'bleeep'; choose among cmrcnet, "),
         ((str(sheet), "--methods", "ridge,ridge", *out), "ridge is there twice"),
-        ((str(sheet), "--weights", "none.pth", *out), "none.pth does not exist"),
+        ((str(sheet), "--weights", "none.pth", *out), "error: none.pth does not exist"),
+        ((str(sheet), "--weights", "bleep@uni=none.pth", *out), "error: none.pth does not exist"),
         ((str(sheet), "--methods", "cmrcnet", "--epochs", "1", *out), "averages 50 training spots, and there are 36"),
         (("raed", *out), "raed is neither a sheet nor one of the paper's datasets (coad, "),
         (("read", *out), "read does not exist; download READ to it"),

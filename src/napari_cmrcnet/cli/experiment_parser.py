@@ -99,7 +99,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _weights(text: str) -> tuple[str, Path]:
     method, found, path = text.partition("=")
-    return (method, Path(path)) if found and method in METHOD_NAMES else ("", Path(text))
+    return (method, Path(path)) if found and method.partition("@")[0] in METHOD_NAMES else ("", Path(text))
 
 
 def _external(text: str) -> tuple[str, Path]:
