@@ -293,6 +293,35 @@ def test_a_large_picture_shows_progress_and_can_be_cancelled(
     assert not list((tmp_path / "cache" / "overviews").iterdir())
 
 
+def test_a_link_to_a_picture_that_is_being_opened_opens_after_it(
+    tmp_path: Path, told: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the events that the first one handles, the second could wait for ever."""
+    from napari.utils.progress import cancelable_progress
+
+    from napari_cmrcnet.slides import flat_source
+
+    monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 1000)
+    monkeypatch.setattr(flat_source, "LAST_LEVEL", 64)
+    file, link = tmp_path / "flat.tif", tmp_path / "link.tif"
+    tifffile.imwrite(file, picture(600, 700), photometric="rgb", tile=(256, 256), metadata=None)
+    link.symlink_to(file)
+    meanwhile: list[list[Any]] = []
+
+    def drop_link(bar: cancelable_progress, n: int = 1) -> None:
+        if bar.desc.startswith("Waiting"):
+            pytest.fail("it waits for itself")
+        if not meanwhile:
+            meanwhile.append([])
+            meanwhile[0] = reader.read_slide(str(link))
+
+    monkeypatch.setattr(cancelable_progress, "update", drop_link)
+    layers = reader.read_slide(str(file))
+    assert meanwhile == [reader.NOTHING]
+    assert [settings["name"] for _, settings, _ in layers] == ["flat", "link"]
+    assert [severity for severity, text in told if "pixel size" not in text] == ["info"]
+
+
 def test_a_slide_is_drawn_from_the_level_that_fits_the_zoom(slide: Slide, napari_window: Any) -> None:
     from qtpy.QtWidgets import QApplication
 

@@ -24,7 +24,8 @@ NOTHING: list[tuple[None]] = [(None,)]
 
 ReadSlide = Callable[..., list[Any]]
 
-_opening: set[str] = set()  # in the window's thread, which hears of further drops meanwhile
+# The paths by which each file is opened; the thread hears of further drops meanwhile, and cannot wait for itself.
+_opening: dict[str, list[str]] = {}
 
 
 class _CancelledError(Exception):
@@ -76,7 +77,8 @@ def read_slide(path: str, **_: Any) -> list[Any]:
     Returns
     -------
     list of (levels, settings, "image")
-        One layer, as `slide_layer` gives it; napari's mark for "no layer" where the slide cannot be opened.
+        The layer, as `slide_layer` gives it, and those of links to the slide that were dropped while it was opened;
+        napari's mark for "no layer" where it cannot be opened, or is being opened.
     """
     from napari.utils.notifications import show_error, show_info, show_warning
 
@@ -85,6 +87,14 @@ def read_slide(path: str, **_: Any) -> list[Any]:
             f"{path} is a checkpoint, not a slide; choose it in the Predict panel (Plugins > CMRCNet > Predict)."
         )
         return NOTHING
+    file = os.path.realpath(path)
+    if path in _opening.get(file, ()):
+        show_error(f"{path} is still being opened; wait until its lower resolutions are computed.")
+        return NOTHING
+    if file in _opening:
+        _opening[file].append(path)
+        return NOTHING
+    _opening[file] = [path]
     try:
         slide, layer = _open(path)
     except UserError as error:
@@ -93,12 +103,14 @@ def read_slide(path: str, **_: Any) -> list[Any]:
     except _CancelledError:
         show_info(f"{path} was not opened, as you asked.")
         return NOTHING
+    finally:
+        links = _opening.pop(file)[1:]
     for note in slide.notes:
         show_warning(f"{Path(path).name}: {note}")
     if slide.mpp is None:
         note = f" ({slide.mpp_note})" if slide.mpp_note else ""
         show_warning(f"{path} does not give its pixel size in µm{note}. The layer is in pixels.")
-    return [layer]
+    return [layer, *(each for link in links for each in read_slide(link) if each not in NOTHING)]
 
 
 def _open(path: str) -> "tuple[Slide, LayerData]":
@@ -109,8 +121,6 @@ def _open(path: str) -> "tuple[Slide, LayerData]":
     from napari_cmrcnet.slides.slide import open_slide
     from napari_cmrcnet.viewer.slide_layer import slide_layer
 
-    if path in _opening:
-        raise UserError(f"{path} is still being opened; wait until its lower resolutions are computed.")
     bar: cancelable_progress | None = None
 
     def report(progress: "Progress") -> None:
@@ -122,11 +132,9 @@ def _open(path: str) -> "tuple[Slide, LayerData]":
         if bar.is_canceled:
             raise _CancelledError
 
-    _opening.add(path)
     try:
         slide = open_slide(path, report)
     finally:
-        _opening.remove(path)
         if bar is not None:
             bar.close()
     return slide, slide_layer(slide, slide.mpp)
