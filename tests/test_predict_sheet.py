@@ -4,6 +4,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable
+from ctypes import c_bool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,11 +164,7 @@ def test_a_worker_stops_when_the_parent_says_so(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Stop:
-        def is_set(self) -> bool:
-            return True
-
-    monkeypatch.setattr(parallel, "_stop", Stop())
+    monkeypatch.setattr(parallel, "_stop", c_bool(True))
     settings = PredictConfig(k=5, device="cpu", batch_size=9), 0
     task = module.Task(rows[0], checkpoint, untrained_checkpoint.digest, tmp_path, *settings)
     with pytest.raises(parallel.StoppedError):

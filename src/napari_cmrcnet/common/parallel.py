@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from ctypes import c_bool
 from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Event
 from typing import Any, Protocol
 
 import torch
@@ -97,7 +97,7 @@ def _one_by_one(units: Sequence[Unit], step: str, kind: str, total: int) -> Job[
     return failed
 
 
-_stop: Event | None = None
+_stop: c_bool | None = None  # without a lock, which a worker that is killed might hold for good
 _number: int | None = None
 
 
@@ -114,7 +114,7 @@ def own_device(asked: str) -> str:
     return f"cuda:{usable[_number % len(usable)]}"
 
 
-def _start_worker(threads: int, stop: Event, numbers: "SimpleQueue[int]") -> None:
+def _start_worker(threads: int, stop: c_bool, numbers: "SimpleQueue[int]") -> None:
     """Prepare a process of the pool: its share of the cores, and Ctrl-C left to the parent, which sets ``stop``."""
     global _stop, _number
     _stop, _number = stop, numbers.get()
@@ -138,7 +138,7 @@ class StoppedError(Exception):
 
 def check_stopped(_: Progress) -> None:
     """Raise `StoppedError` in a worker whose parent does not want its result any more."""
-    if _stop is not None and _stop.is_set():
+    if _stop is not None and _stop.value:
         raise StoppedError
 
 
@@ -169,7 +169,7 @@ def _reason(name: str, error: Exception) -> UserError:
 
 def _in_processes(units: Sequence[Unit], workers: int, step: str, kind: str, total: int) -> Job[Failed]:
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    stop, numbers = context.Event(), context.SimpleQueue()
+    stop, numbers = context.RawValue(c_bool), context.SimpleQueue()
     for number in range(workers):
         numbers.put(number)
     threads = max(1, (os.cpu_count() or 1) // workers)
@@ -183,7 +183,7 @@ def _in_processes(units: Sequence[Unit], workers: int, step: str, kind: str, tot
                 f"workers ({kind} that are done are kept)."
             ) from error
         finally:
-            stop.set()
+            stop.value = True
             pool.shutdown(cancel_futures=True)
 
 
