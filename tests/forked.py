@@ -1,8 +1,10 @@
-"""Jobs that are killed, each in a process of its own; what a training imports is imported once for all of them."""
+"""Jobs that are killed, each in a process of its own; what a training imports is imported once for all of them.
+
+A job kills itself: on a busy machine who watches it may be late, and the job at its end.
+"""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +17,6 @@ torch.set_num_threads(1)
 for line in sys.stdin:
     if (child := os.fork()) == 0:
         faulthandler.dump_traceback_later(300, exit=True)  # one that stands still says where
-        print(os.getpid(), flush=True)
         code, sys.argv[1:], word, environment = json.loads(line)
         os.environ.clear()
         os.environ.update(environment)
@@ -37,7 +38,7 @@ class Jobs:
 
     def __init__(self, process: "subprocess.Popen[str]", code: str, arguments: tuple[object, ...]) -> None:
         self._process, self._code, self._arguments = process, code, [*map(str, arguments)]
-        self.pid, self.code = 0, 0
+        self.code = 0
 
     def run(self, word: str = "") -> Iterator[str]:
         """Start a job, yield what it prints until it ends, and keep its exit code: below 0 for a signal."""
@@ -45,7 +46,6 @@ class Jobs:
         assert self._process.stdout is not None
         asked = json.dumps([self._code, self._arguments, word, dict(os.environ)])
         print(asked, file=self._process.stdin, flush=True)
-        self.pid = int(self._process.stdout.readline())
         for line in self._process.stdout:
             what, _, code = line.rstrip("\n").partition(" ")
             if what == "ended":
@@ -53,10 +53,7 @@ class Jobs:
                 return
             if line != "\n":
                 yield line.rstrip("\n")
-
-    def kill(self) -> None:
-        """Kill the job."""
-        os.kill(self.pid, signal.SIGKILL)
+        raise AssertionError("the Python that runs the jobs has ended")
 
 
 class Forked:

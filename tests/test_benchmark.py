@@ -218,26 +218,28 @@ def test_other_sections_are_refused(done: Outcome, tmp_path: Path, write_section
 
 
 BENCHMARK = """
-import sys
+import signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_benchmark import dataset_in, plan
 from napari_cmrcnet.common.progress import finish
 from napari_cmrcnet.benchmark.run import benchmark
-def job(_):
+def job(word):
+    steps, delay = word.split()
     job = benchmark(dataset_in(Path(sys.argv[1])), plan(), Path(sys.argv[2]))
-    finish(job, lambda step: print(step.step, flush=True))
+    for _ in range(int(steps)):
+        next(job)
+    signal.setitimer(signal.ITIMER_REAL, float(delay))  # its signal kills
+    finish(job)
 """
 
 
 def test_killed_at_random_and_gone_on_with(done: Outcome, folder: Path, tmp_path: Path, forked: Forked) -> None:
     moments = random.Random(0)
     jobs = forked(BENCHMARK, folder, tmp_path, Path(__file__).parent)
-    for stop in (moments.randrange(5, 25), moments.randrange(3, 13)):
-        for step, _ in enumerate(jobs.run()):
-            if step == stop:
-                jobs.kill()
-        assert jobs.code == -signal.SIGKILL
+    for steps in (moments.randrange(6, 26), moments.randrange(4, 14)):
+        assert list(jobs.run(f"{steps} {moments.uniform(1e-6, 0.01)}")) == []
+        assert jobs.code == -signal.SIGALRM
     finish(benchmark(dataset_in(folder), plan(), tmp_path))
     assert content(tmp_path) == content(done.out)
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -156,28 +155,26 @@ def test_cases_are_added_replaced_and_removed(known: dict[str, Known]) -> None:
 
 
 WRITER = """
-import sys
+import signal, sys
 from pathlib import Path
 from napari_cmrcnet.retrieval.prediction import Prediction
 from napari_cmrcnet.retrieval.project import Project, ProjectCase, write_project
-def job(_):
+def job(delay):
     for number in range(10**6):
         cases = (ProjectCase(str(n), notes=str(number) * 200) for n in range(50))
         write_project(Project(tuple(cases), Path(sys.argv[1])))
         print(number, flush=True)
+        if number == 4:
+            signal.setitimer(signal.ITIMER_REAL, float(delay))  # its signal kills
 """
 
 
 def test_killed_while_it_writes_it_leaves_the_last_whole_project(tmp_path: Path, forked: Forked) -> None:
     path = tmp_path / "p.cmrproj"
     jobs = forked(WRITER, path)
-    for delay in (0.0, 0.013, 0.031):
-        for line in jobs.run():
-            last = int(line)
-            if last == 4:
-                time.sleep(delay)
-                jobs.kill()
-        assert jobs.code == -signal.SIGKILL
+    for delay in (1e-6, 0.013, 0.031):
+        last = int(list(jobs.run(str(delay)))[-1])
+        assert jobs.code == -signal.SIGALRM
         cases = read_project(path).cases
         assert len(cases) == 50
         assert cases[0].notes in (str(last) * 200, str(last + 1) * 200)

@@ -2,7 +2,6 @@
 
 import resource
 import signal
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,7 +156,7 @@ def test_stopped_after_the_last_epoch_and_gone_on_without_thumbnails(
 
 
 TRAIN = """
-import sys
+import signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_resume import settings
@@ -166,10 +165,12 @@ from napari_cmrcnet.sections.section import open_section
 from napari_cmrcnet.training.fit import fit
 folder = Path(sys.argv[1])
 sections = [open_section(folder / f"S{i}.tif", folder / f"S{i}.h5ad", mpp=0.5) for i in range(2)]
-def say(progress):
-    print(progress.step, progress.done, flush=True)
-def job(_):
-    finish(fit(sections, settings(), Path(sys.argv[2]), resume=True), say)
+def job(word):
+    batch, delay = word.split()
+    def report(progress):
+        if (progress.step, progress.done) == ("Training", int(batch)):
+            signal.setitimer(signal.ITIMER_REAL, float(delay))  # its signal kills
+    finish(fit(sections, settings(), Path(sys.argv[2]), resume=True), report)
 """
 
 
@@ -178,12 +179,9 @@ def test_killed_and_killed_again(
 ) -> None:
     out = tmp_path / "model.cmrcnet"
     jobs = forked(TRAIN, folder, out, Path(__file__).parent)
-    for stop, delay in (("Training 3", 0.03), ("Training 11", 0.01)):
-        for line in jobs.run():
-            if line == stop:
-                time.sleep(delay)
-                jobs.kill()
-        assert jobs.code == -signal.SIGKILL
+    for batch, delay in ((3, 0.03), (11, 0.01)):
+        assert list(jobs.run(f"{batch} {delay}")) == []
+        assert jobs.code == -signal.SIGALRM
         assert not out.exists()
     finish(fit(sections, settings(), out, resume=True))
     assert content(out) == uninterrupted
