@@ -49,13 +49,15 @@ with join(FitConfig(device="cpu")) as process:
 
 # DDP never lets go of the process group: its gloo threads may abort a Python that ends by itself (pytorch #190489).
 EACH = """
-import os, socket, sys, traceback
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    os.environ["MASTER_PORT"] = str(free.getsockname()[1])
+import os, signal, socket, sys, traceback
+port = socket.socket()  # kept: it is given to nobody else, and may be listened at
+port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+port.bind(("127.0.0.1", 0))
+os.environ["MASTER_PORT"] = str(port.getsockname()[1])
 ranks = []
 for rank in "01":
     if (child := os.fork()) == 0:
+        signal.alarm(300)  # else one would wait for hours for the other, where that has ended
         os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
         try:
             exec(script, {"__name__": "__main__"})

@@ -127,7 +127,7 @@ def panel(qtbot: Any) -> GenesPanel:
     panel.resize(380, 700)
     panel.show()
     panel.activateWindow()
-    qtbot.waitUntil(panel.isActiveWindow, timeout=10_000)
+    qtbot.waitUntil(panel.isActiveWindow)
     return panel
 
 
@@ -267,14 +267,14 @@ def test_a_click_on_a_title_sorts_by_it_the_largest_first(qtbot: Any, full: Gene
 
 def test_typing_finds_genes_by_alias_and_enter_shows_the_first(qtbot: Any, full: GenesPanel) -> None:
     qtbot.keyClicks(full.search, "her-2")
-    qtbot.waitUntil(lambda: listed(full) == ["ERBB2"], timeout=5000)
+    qtbot.waitUntil(lambda: listed(full) == ["ERBB2"])
     assert cell(full, "ERBB2", Column.GENE) == "ERBB2 (HER2)"
     assert full.status.text().startswith("her-2 → ERBB2. 24 genes")
     assert full.session.shown.name == MARKER  # nothing is shown that was not asked for
     qtbot.keyClick(full.search, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: full.session.shown.name == "ERBB2", timeout=5000)
+    qtbot.waitUntil(lambda: full.session.shown.name == "ERBB2")
     qtbot.keyClick(full.search, Qt.Key.Key_Escape)
-    qtbot.waitUntil(lambda: len(listed(full)) == 24, timeout=5000)
+    qtbot.waitUntil(lambda: len(listed(full)) == 24)
     assert current(full) == "ERBB2"
 
 
@@ -295,7 +295,7 @@ def test_arrows_walk_through_the_list_and_the_session_follows(qtbot: Any, full: 
     for key, step in ((Qt.Key.Key_Down, 1), (Qt.Key.Key_Up, -1)):
         qtbot.keyClick(full.table, key)
         place += step
-        qtbot.waitUntil(lambda gene=order[place]: full.session.shown.name == gene, timeout=5000)
+        qtbot.waitUntil(lambda gene=order[place]: full.session.shown.name == gene)
     assert list(full.session.listed) == order  # what the arrows on the canvas walk through
 
 
@@ -306,7 +306,7 @@ def test_of_keys_held_down_only_the_last_gene_is_drawn(qtbot: Any, full: GenesPa
     for _ in range(10):
         press = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Down, Qt.KeyboardModifier.NoModifier)
         QApplication.sendEvent(full.table, press)
-    qtbot.waitUntil(lambda: bool(drawn), timeout=5000)
+    qtbot.waitUntil(lambda: bool(drawn))
     qtbot.wait(30)
     assert drawn == [listed(full)[10]]
 
@@ -528,13 +528,13 @@ def test_a_closed_panel_does_not_hinder_the_others(full: GenesPanel, scores: Sco
 def test_slash_and_letters_in_the_list_go_to_the_search_box(qtbot: Any, full: GenesPanel) -> None:
     full.table.setFocus()
     qtbot.keyClick(full.table, "e")
-    qtbot.waitUntil(full.search.hasFocus, timeout=5000)
+    qtbot.waitUntil(full.search.hasFocus)
     assert full.search.text() == "e"
     qtbot.keyClicks(full.search, "r/b")
     assert full.search.text() == "er/b"  # a slash that is typed is a slash
     full.table.setFocus()
     qtbot.keyClick(full.table, "/")
-    qtbot.waitUntil(full.search.hasFocus, timeout=5000)
+    qtbot.waitUntil(full.search.hasFocus)
     assert full.search.selectedText() == "er/b"
 
 

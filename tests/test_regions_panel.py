@@ -133,11 +133,11 @@ def test_drawing_and_editing_on_the_canvas(panel: RegionsPanel, session: Session
     assert layer.mode == "add_polygon"
     assert panel.draw.isChecked()
     layer.add(to_napari([[0, 0], [96, 0], [96, 192], [0, 192]]), shape_type="polygon")
-    qtbot.waitUntil(lambda: len(session.regions) == 1, timeout=5000)
+    qtbot.waitUntil(lambda: len(session.regions) == 1)
     assert (session.regions[0].name, session.regions[0].classification) == ("Necrosis 1", "Necrosis")
     assert cells(panel)[0][:3] == ["Necrosis 1", "Necrosis", "18"]
     layer.data = [np.array(layer.data[0]) * [1.0, 0.4]]  # as dragging does
-    qtbot.waitUntil(lambda: cells(panel)[0][2] == "6", timeout=5000)
+    qtbot.waitUntil(lambda: cells(panel)[0][2] == "6")
     qtbot.mouseClick(panel.draw, Qt.MouseButton.LeftButton)
     assert layer.mode == "pan_zoom"
     layer.mode = "add_polygon"
@@ -221,7 +221,7 @@ def test_removing(panel: RegionsPanel, session: Session, qtbot: Any) -> None:
     assert len(layer.data) == 2
     layer.selected_data = {0}
     layer.remove_selected()  # with the Delete key
-    qtbot.waitUntil(lambda: [region.name for region in session.regions] == ["third"], timeout=5000)
+    qtbot.waitUntil(lambda: [region.name for region in session.regions] == ["third"])
 
 
 def test_changes_on_the_canvas_are_taken_back(panel: RegionsPanel, session: Session) -> None:
@@ -246,11 +246,11 @@ def test_the_panel_outlives_its_layer(panel: RegionsPanel, session: Session, qtb
     viewer = panel.region_layer.viewer
     click(panel, qtbot, 0)
     viewer.layers.remove(panel.region_layer.layer)
-    qtbot.waitUntil(lambda: session.regions == (), timeout=5000)
+    qtbot.waitUntil(lambda: session.regions == ())
     assert panel.empty.isVisible()
     qtbot.mouseClick(panel.draw, Qt.MouseButton.LeftButton)
     viewer.layers[REGIONS].add(to_napari([[0, 0], [96, 0], [96, 192], [0, 192]]), shape_type="polygon")
-    qtbot.waitUntil(lambda: len(session.regions) == 1, timeout=5000)
+    qtbot.waitUntil(lambda: len(session.regions) == 1)
 
 
 def test_sorting_keeps_classes_below_regions(panel: RegionsPanel, session: Session) -> None:
@@ -379,7 +379,7 @@ def test_a_panel_opened_again_finds_the_regions(panel: RegionsPanel, session: Se
     session.set_regions([Region("left", "Tumour", exact), Region("right", "", RIGHT)])
     panel.region_layer.edited.disconnect()
     first.deleteLater()
-    qtbot.waitUntil(lambda: not isalive(first), timeout=5000)
+    qtbot.waitUntil(lambda: not isalive(first))
     viewer.layers[REGIONS].add(to_napari([[0, 0], [96, 0], [96, 192], [0, 192]]), shape_type="polygon")
     session.show("GENE7")  # the closed panel hears of it no more
     assert len(session.regions) == 2
@@ -402,7 +402,7 @@ def test_in_a_real_window(napari_window: Any, prediction: Prediction, qtbot: Any
     layer = viewer.layers[REGIONS]
     assert layer.mode == "add_polygon"
     layer.add(to_napari([[0, 0], [96, 0], [96, 192], [0, 192]]), shape_type="polygon")
-    qtbot.waitUntil(lambda: len(session.regions) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(session.regions) == 1)
     session.set_regions([*session.regions, Region("ring", "Tumour", LEFT.difference(box(20, 20, 70, 70)))])
     click(panel, qtbot, 1)
     assert session.selected.size == holed_spots(session, session.regions[1].geometry)
@@ -418,5 +418,5 @@ def test_in_a_real_window(napari_window: Any, prediction: Prediction, qtbot: Any
         QApplication.processEvents()
         assert not panel.grab().isNull()
     viewer.layers.remove(layer)
-    qtbot.waitUntil(lambda: session.regions == (), timeout=10_000)
+    qtbot.waitUntil(lambda: session.regions == ())
     session.look_at(None)

@@ -106,7 +106,7 @@ def test_a_hostile_tiff_does_not_end_the_process(tmp_path: Path) -> None:
         "try: open_slide(sys.argv[1])\n"
         "except Exception as error: print(type(error).__name__)"
     )
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "UserError")
     assert not done.stderr
 

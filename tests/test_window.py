@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from typing import Any
 
 import numpy as np
@@ -199,18 +198,17 @@ def work():
             time.sleep(0.01)
             sorted(range(10_000))
     finally:
-        print("closed", flush=True)
+        print("closed at step", step, flush=True)
 
 viewer = napari.Viewer(show=False)
 run_in_window(viewer, work(), print, "Working")
 while not began.is_set():
     QApplication.processEvents()  # a job begins once the window is drawn
 """
-    began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "closed" in done.stdout
-    assert time.monotonic() - began < 60
+    assert "closed at step" in done.stdout
+    assert int(done.stdout.split()[-1]) < 5000
 
 
 def test_opening_the_sample_waits_for_nothing_heavy_in_the_window() -> None:
