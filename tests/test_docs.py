@@ -34,6 +34,12 @@ def test_the_files_that_contributors_are_sent_to_are_there(page: str) -> None:
     assert sorted(path for path in named - there if "NAME" not in path) == []
 
 
+def test_the_names_that_contributors_are_sent_to_are_in_their_files() -> None:
+    sent = re.findall(r"`(\S+\.py)`: `(\w+)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    assert sent
+    assert [name for path, name in sent if not re.search(rf"\b{name}\b", (PACKAGE / path).read_text("utf-8"))] == []
+
+
 def test_the_panels_that_the_guide_opens_are_in_the_menu_of_napari() -> None:
     manifest = yaml.safe_load((ROOT / "src/napari_cmrcnet/napari.yaml").read_text("utf-8"))
     panels = {widget["display_name"] for widget in manifest["contributions"]["widgets"]}
