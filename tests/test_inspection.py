@@ -67,7 +67,7 @@ def test_a_section_that_fits_has_green_lines_only(look: Callable[..., Inspection
     found = look()
     assert amber(found) == ""
     said = " ".join(check.text for check in found.checks)
-    assert "24 of the bank's 24 genes were measured here" in said
+    assert "Measured here: 24 of the bank's 24 genes" in said
     assert "100% of the 256 spots lie on tissue" in said
 
 

@@ -202,6 +202,7 @@ def test_a_panels_score_is_trusted_as_its_middle_gene_and_no_more_than_its_own_p
     measured = trust_of_panel([good, good], 0.05)
     assert (measured.word, measured.reasons[0]) == ("do not use", "PCC of the score with what was measured here: 0.05.")
     assert trust_of_panel([avoid], 0.9).word == "do not use"
+    assert trust_of_panel([weak]).reasons == ("Of its 1 gene: 1 weak.",)
     assert trust_of_panel([good], flat=True).word == "weak"
     assert trust_of_panel([good, Trust()]).word == trust_of_panel([]).word == ""
 

@@ -72,7 +72,7 @@ def write_cohort_report(
         for name, genes in mapped(prediction, scored, panel).items():
             parts.append((yield from in_thread(partial(small_maps, prediction, ground, name, genes), drawing)))
         parts += origin_parts(prediction)
-    title = f"Predicted expression of {len(predictions)} sections"
+    title = f"Predicted expression of {count_text(len(predictions), 'section')}"
     return write_content(path, html_page(title, [*parts, *closing_parts(predictions)]))
 
 
@@ -81,10 +81,11 @@ def _head(predictions: "Sequence[Prediction]", scores: Sequence[Scores | None]) 
     of = f"; {count_text(len(set(known)), 'patient')}" if known else ""
     unknown = [one.name for one in predictions if not one.provenance.patient]
     not_known = f"; patient not known: {', '.join(unknown)}" if unknown else ""
-    said = f"{', '.join(one.name for one in predictions)}{of}; {sum(map(len, predictions)):,} spots{not_known}."
+    spots = count_text(sum(map(len, predictions)), "spot")
+    said = f"{', '.join(one.name for one in predictions)}{of}; {spots}{not_known}."
     notes = [f"{one.name}: {note}" for one in predictions for note in one.provenance.notes]
     warnings = [*warnings_of(predictions), *score_notes([one for one in scores if one is not None]), *notes]
-    yield from opening_parts(f"Predicted expression of {len(predictions)} sections", warnings, said)
+    yield from opening_parts(f"Predicted expression of {count_text(len(predictions), 'section')}", warnings, said)
 
 
 def _sections(predictions: "Sequence[Prediction]", scores: Sequence[Scores | None]) -> Iterator[Part]:

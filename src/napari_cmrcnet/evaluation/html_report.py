@@ -179,7 +179,7 @@ def _listed(scores: Scores, mapped: Sequence[str]) -> list[str]:
 
 def _gene_table(scores: Scores, listed: Sequence[str]) -> Iterator[Part]:
     yield Heading("Genes")
-    which = f"The {len(listed):,} genes of the sets, of the maps, and the {LISTED} best predicted"
+    which = f"The {count_text(len(listed), 'gene')} of the sets, of the maps, and the {LISTED} best predicted"
     yield Text(f"{which}, of {len(scores.table):,}. Means are over the spots that count in the PCC. {TRUST_BY}")
     yield gene_table(scores.table.loc[list(listed)])
 
@@ -192,8 +192,8 @@ def _gene_plots(prediction: "Prediction", scores: Scores) -> Job[list[Part]]:
         return drawn(
             MomentPlot.printed(section, table),
             "Predicted against measured mean and variance of each gene",
-            f"Mean and variance of each of {len(table):,} genes over the spots. Where variances lie below the line, "
-            "the prediction is smoother than the measurement: each value is a mean of many training spots.",
+            f"Mean and variance of each of {count_text(len(table), 'gene')} over the spots. Where variances lie below "
+            "the line, the prediction is smoother than the measurement: each value is a mean of many training spots.",
         )
 
     def heatmaps() -> Picture:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 
 Bools = npt.NDArray[np.bool_]
 
@@ -117,7 +118,7 @@ class Agreement:
         """Return both measures, with the numbers that they are of; ``known`` is what spots do that are of the class."""
         dice, auc = (f"{value:.2f}" if np.isfinite(value) else "undefined" for value in (self.dice, self.auc))
         return (
-            f"Dice {dice}, AUC {auc}. Of {self.n:,} spots {self.known:,} {known}, {self.inside:,} are "
+            f"Dice {dice}, AUC {auc}. Of {count_text(self.n, 'spot')} {self.known:,} {known}, {self.inside:,} are "
             f"above the threshold, and {self.both:,} are both."
         )
 

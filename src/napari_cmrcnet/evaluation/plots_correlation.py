@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cmrcnet.common.text import printable, some_of
+from napari_cmrcnet.common.text import count_text, printable, some_of
 from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, restyle
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ class CorrelationPlot(Plot):
             image.set(data=matrix, extent=(-0.5, n - 0.5, n - 0.5, -0.5))
         left_out = f"; left out (constant or rare): {some_of(result.left_out, 3)}" if result.left_out else ""
         alike = "not defined" if np.isnan(result.alike) else f"r = {result.alike:.2f}"
+        genes = count_text(n, "gene")
         self.figure.suptitle(
-            f"{printable(f'{name}: {n} genes{left_out}')}\nagreement over {n * (n - 1) // 2:,} pairs of genes: {alike}",
+            f"{printable(f'{name}: {genes}{left_out}')}\n"
+            f"agreement over {count_text(n * (n - 1) // 2, 'pair')} of genes: {alike}",
             fontsize=9,
             color=self.style.foreground,
             parse_math=False,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cmrcnet.common.text import printable
+from napari_cmrcnet.common.text import count_text, printable
 from napari_cmrcnet.evaluation.plot_style import PRINT, Plot, Style, label_beside, nearest
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class MomentPlot(Plot):
             _number(axis, few=high / low < 100)
             left_out = n - int(drawn.sum())
             note = f"\n{_without_logarithm(table, name)}" if left_out else ""
-            axis.set_title(f"{name} of {n - left_out:,} genes{note}", fontsize=9)
+            axis.set_title(f"{name} of {count_text(n - left_out, 'gene')}{note}", fontsize=9)
 
         self.lay_out()
 

@@ -274,7 +274,7 @@ def _prediction(path: Path) -> Description:
         "pixel size": f"{made.mpp:.4g} µm/px ({made.mpp_source})",
         "measured": count_text(len(prediction.measured_genes), "gene") if prediction.measured_genes else "no",
         "predicted": count_text(len(prediction.genes), "gene"),
-        "totals cover": f"{made.total_genes:,} measured genes" if made.total_genes else "nothing measured",
+        "totals cover": count_text(made.total_genes, "measured gene") if made.total_genes else "nothing measured",
         "panel": made.panel.name if made.panel else "none",
         "tissue": made.likeness.verdict if made.likeness else "not known whether it is like the training tissue",
         "expected PCC over": made.over,

@@ -124,7 +124,7 @@ def _matched(path: Path, table: ExternalTable, spots: AnnData) -> tuple[NDArray[
         return places[here].astype(np.int64), here, ""
     if table.xy is None:
         raise UserError(
-            f"{path} has none of the {spots.n_obs:,} measured spots by name: its spots are called "
+            f"{path} has none of the {count_text(spots.n_obs, 'measured spot')} by name: its spots are called "
             f"{', '.join(table.spots[:2])}, the measured ones {', '.join(map(str, spots.obs_names[:2]))}."
         )
     reach = spots_lattice(spots).pitch / 2
@@ -163,7 +163,8 @@ def _scale(path: Path, every: Float32, values: Float32, genes: pd.Index, asked: 
     said = {
         "log": "Its values are taken as log-normalised, as they are",
         "normalised": "Its values are normalised: log(1 + x) of them is shown",
-        "counts": f"Its counts are scaled to {TARGET_SUM:,.0f} over {len(genes):,} genes: log(1 + x) of that is shown",
+        "counts": f"Its counts are scaled to {TARGET_SUM:,.0f} over {count_text(len(genes), 'gene')}: log(1 + x) of "
+        "that is shown",
     }
     chosen: Scale = asked or "log"
     return chosen, f"{said[chosen]} ({least:.3g} to {most:.3g})."

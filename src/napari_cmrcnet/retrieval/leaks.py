@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_cmrcnet.common.text import count_text
+
 if TYPE_CHECKING:
     from napari_cmrcnet.retrieval.prediction import Prediction
 
@@ -26,7 +28,7 @@ def warnings_of(predictions: "Sequence[Prediction]") -> tuple[str, ...]:
         elif prediction.bank is None:
             own.append(
                 f"The checkpoint that predicted {about.section} was not found at {about.checkpoint}, so only the "
-                f"{len(prediction.genes):,} genes that the prediction stores can be shown and scored."
+                f"{count_text(len(prediction.genes), 'gene')} that the prediction stores can be shown and scored."
             )
         said += [f"{about.section}: {text}" for text in own] if len(predictions) > 1 else own
     return tuple(said)

@@ -11,6 +11,7 @@ from napari_cmrcnet.common.errors import Setting, UserError
 from napari_cmrcnet.common.locks import only_one
 from napari_cmrcnet.common.parallel import own_device, spread
 from napari_cmrcnet.common.progress import Job, Progress
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.predict import predict
 from napari_cmrcnet.retrieval.predict_config import PredictConfig
@@ -117,7 +118,8 @@ def predict_sheet(
         if failed:
             reasons = "; ".join(f"{section}: {str(reason).rstrip('.')}" for section, reason in failed.items())
             setting: Setting = next((reason.setting for reason in failed.values() if reason.setting), "")
-            raise UserError(f"{len(failed)} of {len(tasks)} slides could not be predicted: {reasons}.", setting)
+            many = count_text(len(failed), "slide", len(tasks))
+            raise UserError(f"{many} could not be predicted: {reasons}.", setting)
         return [task.path for task in tasks]
 
 

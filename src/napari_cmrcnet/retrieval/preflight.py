@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_cmrcnet.common.progress import Job
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.card import Card
 from napari_cmrcnet.retrieval.checkpoint import Checkpoint
 from napari_cmrcnet.retrieval.compatibility import check_genes, totals_in_common, two_species
@@ -142,7 +143,7 @@ def _field(section: "Section", card: Card) -> Check | None:
 
 def _on_tissue(section: "Section", tissue: TissueMask) -> Check:
     share = float(tissue.contains(section.xy).mean())
-    text = f"{share:.0%} of the {len(section.xy):,} spots lie on tissue"
+    text = f"{share:.0%} of the {count_text(len(section.xy), 'spot')} lie on tissue"
     if share >= ON_TISSUE:
         return Check(True, f"{text}.")
     shift = tissue.best_shift(section.xy)
@@ -170,12 +171,11 @@ def _in_words(x: float, y: float) -> str:
 def _genes(section: "Section", bank: BankSummary) -> Check:
     genes = len(bank.names.symbols)
     if not section.measured:
-        return Check(
-            True, f"This section has no measured expression. {genes:,} genes are predicted, without a comparison."
-        )
+        said = f"Predicted without a comparison: {count_text(genes, 'gene')}."
+        return Check(True, f"This section has no measured expression. {said}")
     measured = GeneNames.of(section.spots.var)
     common = measured.number_in(bank.names)
-    text = f"{common:,} of the bank's {genes:,} genes were measured here"
+    text = f"Measured here: {common:,} of the bank's {count_text(genes, 'gene')}"
     if common < IN_COMMON * min(genes, section.spots.n_vars):
         why = two_species(measured, bank.names) or "Are both of one species, with the same kind of gene names?"
         return Check(False, f"{text}, which is few. {why}")
@@ -186,11 +186,11 @@ def _totals(section: "Section", bank: BankSummary) -> Check | None:
     common = totals_in_common(section, bank)
     if common is None:
         return None
+    over, both = count_text(total_genes(section.spots), "gene"), count_text(int(common.sum()), "gene")
     return Check(
         False,
-        f"The spots' totals are over {total_genes(section.spots):,} genes, those of the bank over other genes. "
-        f"Measured and predicted values are normalised over the {common.sum():,} genes in common. Do not compare "
-        "them with values of other sections.",
+        f"The spots' totals are over {over}, those of the bank over other genes. Measured and predicted values are "
+        f"normalised over the {both} in common. Do not compare them with values of other sections.",
     )
 
 
@@ -200,11 +200,11 @@ def _neighbours(card: Card, bank: BankSummary, k: int) -> Check:
     if k > next(share for most, share in NEAR_ALL if reach <= most) * bank.spots:
         return Check(
             False,
-            f"k is {k} of {bank.spots:,} bank spots, so every value is near the mean of the whole bank. A smaller k "
-            "tells spots apart more clearly.",
+            f"k is {k} of {count_text(bank.spots, 'bank spot')}, so every value is near the mean of the whole bank. A "
+            "smaller k tells spots apart more clearly.",
         )
     mean = "mean" if temperature is None else "weighted mean"
-    return Check(True, f"Each value is the {mean} of {k} of the bank's {bank.spots:,} spots.")
+    return Check(True, f"Each value is the {mean} of {k} of the bank's {count_text(bank.spots, 'spot')}.")
 
 
 def _synthetic(section: "Section", card: Card) -> Check | None:

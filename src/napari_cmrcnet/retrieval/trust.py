@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.expected import GOOD, WEAK, Float32, Over
 from napari_cmrcnet.retrieval.leaks import leak
 from napari_cmrcnet.retrieval.likeness import LIKE, NOT, PARTLY
@@ -124,7 +125,8 @@ def trust_of_panel(genes: Sequence[Trust], pcc: float = np.nan, *, flat: bool = 
     if not genes or not all(gene.word for gene in genes):
         return NOTHING
     levels = np.array([TRUSTS.index(gene.word) for gene in genes], np.int8)
-    found = [(int(np.sort(levels)[len(levels) // 2]), f"Of its {len(levels)} genes: {trusts_in_words(levels)}.")]
+    said = f"Of its {count_text(len(levels), 'gene')}: {trusts_in_words(levels)}."
+    found = [(int(np.sort(levels)[len(levels) // 2]), said)]
     if not np.isnan(pcc):
         found.append((int(levels_of(np.array([pcc]))[0]), f"PCC of the score with what was measured here: {pcc:z.2f}."))
     if flat:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.common.threads import openmp_kept
 from napari_cmrcnet.sections.formats.origin import Origin, is_normalised
 from napari_cmrcnet.sections.totals import TARGET_SUM, TargetSum, target_of, totals_of
@@ -68,7 +69,7 @@ def expression_of(spots: "AnnData", genes: Sequence[str], target_sum: TargetSum 
     columns = spots.var_names.get_indexer(list(genes))
     if missing := [gene for gene, column in zip(genes, columns, strict=True) if column < 0]:
         some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        raise UserError(f"{Origin.of(spots).path} lacks {len(missing)} of {len(columns)} genes ({some}).")
+        raise UserError(f"{Origin.of(spots).path} lacks {count_text(len(missing), 'gene', len(columns))} ({some}).")
     return _scaled_log(counts[:, columns], totals_of(spots), target_of(spots, target_sum))
 
 
@@ -145,7 +146,7 @@ def _section_hvg(section: "Section", n_top: int) -> list[str]:
     except ValueError as error:
         n = section.spots.n_obs
         raise UserError(
-            f"{Origin.of(section.spots).path}: no highly variable genes among {n} spots ({error})."
+            f"{Origin.of(section.spots).path}: no highly variable genes among {count_text(n, 'spot')} ({error})."
         ) from error
     return [genes[column] for column in np.flatnonzero(ranked["highly_variable"].to_numpy())]
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.sections.gene_aliases import symbol_of
 from napari_cmrcnet.sections.gene_table import unversioned
 from napari_cmrcnet.sections.totals import alike, share_in, totalled_over
@@ -81,8 +82,8 @@ def with_totals_over(section: "Section", genes: frozenset[str]) -> "Section":
     """Return a section whose totals are over some genes, with a note that says so."""
     inside = section.spots.var_names.isin(genes)
     note = (
-        f"Its totals are over the {inside.sum():,} genes that all sections have, not over its {len(inside):,}: the "
-        "sections' genes differ too much to compare counts otherwise."
+        f"Its totals are over the {count_text(int(inside.sum()), 'gene')} that all sections have, not over its "
+        f"{len(inside):,}: the sections' genes differ too much to compare counts otherwise."
     )
     return replace(section, spots=totalled_over(section.spots, inside), notes=(*section.notes, note))
 

@@ -10,6 +10,7 @@ from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.files import is_there
 from napari_cmrcnet.common.progress import Job, Progress
 from napari_cmrcnet.common.suffixes import slide_name
+from napari_cmrcnet.common.text import count_text
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -110,7 +111,7 @@ def slide_of(case: "Case", path: Path) -> "Slide":
         outside = int((~on_slide(case.xy, slide)).sum())
         if outside > 0.5 * len(case):
             raise UserError(
-                f"{path} is not the slide of {case.name}: {outside} of {len(case)} spots lie "
+                f"{path} is not the slide of {case.name}: {count_text(outside, 'spot', len(case))} lie "
                 "outside it; choose the slide that they were measured or predicted on."
             )
     about = case.provenance

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cmrcnet.common.errors import UserError
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.evaluation.localise import agreement, high, otsu
 from napari_cmrcnet.evaluation.region_scores import annotations
 from napari_cmrcnet.evaluation.shown import Kind, Shown
@@ -58,7 +59,7 @@ class Above:
     def in_words(self, session: "Session") -> str:
         """Return how many spots are above it, and their area."""
         n, total = int(self.spots.sum()), len(self.values)
-        said = f"{n:,} of {total:,} spots ({100 * n / max(total, 1):.0f} %) are above {self.threshold:z.3f}"
+        said = f"{count_text(n, 'spot', total)} ({100 * n / max(total, 1):.0f} %) are above {self.threshold:z.3f}"
         case = session.case
         if case is None or not case.provenance.mpp or total < 2:
             return f"{said}.{self.caution}"

@@ -214,13 +214,13 @@ def header_words(prediction: "Prediction", shown: Shown, found: "Evidence") -> s
     if shown.kind == "panel":
         lines.append(
             f"Below: the mean log-normalised expression of its {count_text(len(found.genes), 'gene')}, "
-            f"{found.value:.2f} over {k} training spots{' (weighted)' if weighted else ''}, standard deviation "
-            f"{found.spread:.2f}"
+            f"{found.value:.2f} over {count_text(k, 'training spot')}{' (weighted)' if weighted else ''}, standard "
+            f"deviation {found.spread:.2f}"
         )
     else:
         mean = "Weighted mean" if weighted else "Mean"
         interval = "" if found.interval is None else ", 90 % interval {:.2f} to {:.2f}".format(*found.interval)
-        of = f"the {k} most similar of the model's {len(prediction.bank.obs):,} training spots"
+        of = f"the {k} most similar of the model's {count_text(len(prediction.bank.obs), 'training spot')}"
         lines.append(f"{mean} of {of}, standard deviation {found.spread:.2f}{interval}")
     trust = prediction.confidence().iloc[spot]
     lines.append(f"Similarity: mean {trust['mean_similarity']:.2f}, best {trust['best_similarity']:.2f}")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.trust import TRUSTS
 from napari_cmrcnet.sections.gene_aliases import aliases_by_symbol
 from napari_cmrcnet.viewer.gene_list import Column, GeneList
@@ -245,7 +246,7 @@ def _tip(genes: GeneList, gene: int) -> str:
     if reason := genes.reason(gene):
         lines.append(_REASONS.get(reason, f"It has no score: {reason}; at least 10 are needed."))
     elif not np.isnan(genes.spots_found[gene]):
-        lines.append(f"Found at {genes.spots_found[gene]:,.0f} spots; the PCC is over {genes.over}.")
+        lines.append(f"Found at {count_text(int(genes.spots_found[gene]), 'spot')}; the PCC is over {genes.over}.")
     trust = genes.trust(gene)
     lines += [f"Trust: {trust.word}."] if trust.word else []
     lines += [f"• {text}" for text in trust.reasons]

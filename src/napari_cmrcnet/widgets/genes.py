@@ -6,6 +6,7 @@ from qtpy.QtCore import QEvent, QModelIndex, QObject, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QLineEdit
 
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.retrieval.trust import NOTHING
 from napari_cmrcnet.sections.panels import Panel
 from napari_cmrcnet.viewer.gene_list import OF_BOTH, PANEL, Bools, Column, GeneList
@@ -231,6 +232,7 @@ class GenesPanel(DockPanel):
         notes = [genes.of_values, genes.note(self.session.scoring)]
         if prediction is not None and prediction.bank is None:
             why = "" if prediction.provenance.external else "The checkpoint of this prediction was not found. "
-            notes.append(f"{why}Only the {len(prediction.genes):,} genes stored in its file can be shown as predicted.")
+            stored = count_text(len(prediction.genes), "gene")
+            notes.append(f"{why}Only the {stored} stored in its file can be shown as predicted.")
         self.note.setText(" ".join(filter(None, notes)))
         self.note.setVisible(any(notes))

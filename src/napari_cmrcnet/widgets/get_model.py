@@ -19,6 +19,7 @@ from napari_cmrcnet.catalogue.recipe import ModelRecipe, model_recipes
 from napari_cmrcnet.catalogue.user_models import models_folder, place_of, user_models
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.progress import Job, Progress, in_thread
+from napari_cmrcnet.common.text import count_text
 from napari_cmrcnet.viewer.runtime import import_torch
 from napari_cmrcnet.widgets import dialogs
 from napari_cmrcnet.widgets.jobs import JobBar
@@ -136,7 +137,7 @@ class GetModelDialog(QDialog):
         recipe = self.recipes.get(name)
         if recipe is None:
             return ""
-        spots = f" {recipe.spots:,} spots." if recipe.spots else ""
+        spots = f" {count_text(recipe.spots, 'spot')}." if recipe.spots else ""
         return "\n".join(
             (
                 f"{recipe.title}, {recipe.platform}. {recipe.size}.{spots} {recipe.licence}, {recipe.source}.",

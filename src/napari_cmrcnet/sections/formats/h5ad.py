@@ -10,7 +10,7 @@ from anndata import AnnData
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.hdf5 import read_h5ad
-from napari_cmrcnet.common.text import some_of
+from napari_cmrcnet.common.text import count_text, some_of
 from napari_cmrcnet.sections.counts import counts_problem, log_values
 from napari_cmrcnet.sections.formats.origin import Origin, mapping, platform_of, size_in
 
@@ -186,7 +186,9 @@ def with_counts(path: Path, spots: AnnData, normalised: bool) -> tuple[AnnData, 
             of_raw = name == "raw" and spots.raw is not None
             var = spots.raw.var if of_raw else spots.var
             more = of_raw and len(var) > spots.n_vars
-            note = f"Counts were taken from raw, which has {len(var)} genes; X has {spots.n_vars} of them."
+            note = (
+                f"Counts were taken from raw, which has {count_text(len(var), 'gene')}; X has {spots.n_vars} of them."
+            )
             counted = AnnData(X=matrix, obs=spots.obs, var=var, obsm=spots.obsm, uns=spots.uns)
             return counted, (note,) if more else (), False
         problems[name] = problem
