@@ -449,6 +449,8 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     cohort.view.sortByColumn(0, Qt.SortOrder.DescendingOrder)
     names = [cohort.model.index(row, 0).data() for row in range(cohort.model.rowCount())]
     assert names == sorted(names, reverse=True)
+    assert "Patient P3, 2 sections" in names
+    assert cohort_module._row_name("", "synthetic 4", 1) == "Patient synthetic 4"  # a longer name is cut
     row = names.index(next(name for name in names if name.startswith("D")))
     cohort.view.clicked.emit(cohort.model.index(row, 0))
     wait(qtbot, lambda: panel.session.case is not None and panel.session.case.name == "D")

@@ -238,4 +238,4 @@ class CohortPanel(DockPanel):
 def _row_name(section: str, patient: str, sections: int) -> str:
     if section:
         return f"{section} ({patient})" if patient else section
-    return f"Patient {patient}, {count_text(sections, 'section')}"
+    return f"Patient {patient}" + (f", {sections} sections" if sections > 1 else "")  # the table is narrow
