@@ -37,7 +37,7 @@ def read_entries(kind: type[T], values: Any, may_lack: Collection[str] = ()) -> 
     try:
         (found,) = _adapter(kind).validate_json(json.dumps([values]))  # type: ignore[arg-type]
     except ValidationError as error:
-        raise UserError(_said(error.errors(include_url=False)[0])) from error
+        raise UserError(_said(error.errors(include_url=False)[0], values)) from error
     except UserError as error:
         raise UserError(f"holds what cannot be: {str(error).removesuffix('.')}") from error
     except RecursionError as error:
@@ -54,9 +54,21 @@ def _adapter(kind: type) -> Any:
     return TypeAdapter(list[kind], config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))  # type: ignore[valid-type]
 
 
-def _said(problem: Mapping[str, Any]) -> str:
-    """Say what is wrong with an entry, which is named by its way from the outermost object."""
-    name = ".".join(map(str, problem["loc"][1:]))
+def _said(problem: Mapping[str, Any], values: Any) -> str:
+    """Say what is wrong with an entry, which is named by its way from the outermost object.
+
+    pydantic's own way has more: of a field of several types, the type that was tried.
+    """
+    way: list[str] = []
+    tried = problem["loc"][1:]
+    for place, part in enumerate(tried, start=1):
+        try:
+            values = values[part]
+        except (LookupError, TypeError):
+            if problem["type"] != "missing" or place < len(tried):
+                continue
+        way.append(str(part))
+    name = ".".join(way)
     if problem["type"] == "json_invalid":  # deeper than it reads, or half a surrogate pair in a text
         return f"cannot be read ({problem['msg']})"
     if not name:
