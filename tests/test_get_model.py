@@ -99,7 +99,7 @@ def test_cancelled_it_can_be_gone_on_with(
     ended(qtbot, dialog)
     qtbot.wait(100)
     assert not models.exists()  # the user thought better of it
-    site.pause = 0.2
+    site.pause = 2.0
     dialog.run.click()
     qtbot.waitUntil(lambda: "Downloading" in dialog.jobs._text.text(), timeout=60_000)
     dialog.jobs.cancel()

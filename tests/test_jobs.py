@@ -157,6 +157,19 @@ def test_a_second_job_is_refused_while_one_runs(qtbot: Any, bar: JobBar) -> None
     assert results == ["result"]
 
 
+def test_a_job_begins_beside_seven_others_on_any_number_of_cores(qtbot: Any, bar: JobBar, window: QMainWindow) -> None:
+    others = [JobBar(window) for _ in range(7)]
+    for other in others:
+        other.start(Work(10_000).job(), lambda _: None)
+    results: list[str] = []
+    bar.start(Work(1).job(), results.append)
+    qtbot.waitUntil(lambda: not bar.busy)
+    assert results == ["result"]
+    for other in others:
+        other.cancel()
+    qtbot.waitUntil(lambda: not any(other.busy for other in others))
+
+
 def test_a_result_may_start_the_next_job(qtbot: Any, bar: JobBar) -> None:
     results: list[str] = []
     busy: list[bool] = []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Runs under way: nothing else holds one whose panel was closed.
 _RUNNING: set["Run"] = set()
 AT_EXIT = 30_000  # ms for the steps under way
+AT_ONCE = 8  # jobs at least; by itself Qt begins as many as there are cores: a file would not open beside two jobs
 
 
 @dataclass(eq=False)
@@ -71,7 +72,7 @@ class Run:
     def start(self) -> None:
         """Begin once the window has drawn what it was asked to: beside a worker that takes twice as long."""
         _RUNNING.add(self)
-        _cancel_with(QCoreApplication.instance())
+        _prepare(QCoreApplication.instance())
         gc.disable()  # in the worker; see `collect_garbage`
         QTimer.singleShot(0, self.worker.start)
 
@@ -124,9 +125,14 @@ class Run:
 
 
 @cache
-def _cancel_with(app: QCoreApplication) -> None:
-    """Cancel all that runs when the program ends: else Python does first all that a job has queued for its threads."""
+def _prepare(app: QCoreApplication) -> None:
+    """Let `AT_ONCE` jobs run at once, and cancel all when the program ends.
+
+    Else Python does first all that a job has queued for its threads.
+    """
     app.aboutToQuit.connect(_cancel_all)
+    pool = QThreadPool.globalInstance()
+    pool.setMaxThreadCount(max(pool.maxThreadCount(), AT_ONCE))
 
 
 def _cancel_all() -> None:
