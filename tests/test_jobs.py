@@ -1,5 +1,6 @@
 """Long work beside the window: progress, cancel within a batch, one message on failure, and panels that are closed."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -59,6 +60,20 @@ def test_the_result_arrives_and_the_bar_goes(qtbot: Any, bar: JobBar) -> None:
     qtbot.waitUntil(lambda: not bar.busy)
     assert results == ["result"]
     assert bar.text == ""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_garbage_is_collected_after_jobs_as_it_was_before_them(qtbot: Any, bar: JobBar, before: bool) -> None:
+    other, was = JobBar(bar.window()), gc.isenabled()
+    (gc.enable if before else gc.disable)()
+    try:
+        bar.start(Work(2).job(), lambda _: None)
+        other.start(Work(4).job(), lambda _: None)
+        assert not gc.isenabled()
+        qtbot.waitUntil(lambda: not (bar.busy or other.busy))
+        assert gc.isenabled() == before
+    finally:
+        (gc.enable if was else gc.disable)()
 
 
 class Paints(QObject):

@@ -5,7 +5,7 @@ import gc
 from collections.abc import Callable, Generator
 from dataclasses import InitVar, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QThreadPool, QTimer
@@ -41,6 +41,7 @@ class Run:
     title: str
     keep: bool
     lasting: bool
+    collects: ClassVar[bool] = True  # whether Python collected garbage by itself before the runs under way
 
     def __post_init__(self, job: Job[Any]) -> None:
         """Make the worker."""
@@ -71,6 +72,8 @@ class Run:
 
     def start(self) -> None:
         """Begin once the window has drawn what it was asked to: beside a worker that takes twice as long."""
+        if not _RUNNING:
+            Run.collects = gc.isenabled()
         _RUNNING.add(self)
         _prepare(QCoreApplication.instance())
         gc.disable()  # in the worker; see `collect_garbage`
@@ -81,7 +84,8 @@ class Run:
         self._cancelled = True
 
     def _on_progress(self, progress: Progress) -> None:
-        self._last_full = collect_garbage(self._last_full)
+        if Run.collects:
+            self._last_full = collect_garbage(self._last_full)
         if isalive(self.bar):
             self.bar.show_progress(progress)
         elif not self.keep or not isalive(self.window):
@@ -95,7 +99,7 @@ class Run:
                 self._tell()
         finally:
             _RUNNING.discard(self)
-            if not _RUNNING:
+            if Run.collects and not _RUNNING:
                 gc.enable()
             if isalive(self.bar):
                 self.bar.busy_changed.emit(self.bar.busy)
