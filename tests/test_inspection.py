@@ -68,7 +68,7 @@ def test_a_section_that_fits_has_green_lines_only(look: Callable[..., Inspection
     assert amber(found) == ""
     said = " ".join(check.text for check in found.checks)
     assert "Measured here: 24 of the bank's 24 genes" in said
-    assert "100% of the 256 spots lie on tissue" in said
+    assert "100 % of the 256 spots lie on tissue" in said
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_a_slide_whose_overview_cannot_be_read_is_a_problem_of_the_slide(
 @pytest.mark.parametrize(
     ("pale", "shift", "ok", "words"),
     [
-        (0, 0, True, "100% of the 256 spots lie on tissue."),
-        (2, 0, True, "88% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale."),
-        (0, 3, False, "100% would if all were moved about 50 µm to the right. Are the spots of this"),
-        (5, 0, False, "69% of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale. Are"),
+        (0, 0, True, "100 % of the 256 spots lie on tissue."),
+        (2, 0, True, "88 % of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale."),
+        (0, 3, False, "100 % would if all were moved about 50 µm to the right. Are the spots of this"),
+        (5, 0, False, "69 % of the 256 spots lie on tissue; the others lie on glass, or on fat, which is as pale. Are"),
     ],
 )
 def test_spots_on_fat_are_told_from_spots_that_belong_elsewhere(
@@ -177,7 +177,7 @@ def test_the_sample_has_no_warning_that_a_first_user_cannot_explain() -> None:
         assert [check.text for check in found.checks if not check.ok] == [
             "S4 is synthetic. Its scores say nothing about real tissue."
         ]
-    assert any("89% of the 347 spots lie on tissue; the others lie on glass, or on fat" in c.text for c in found.checks)
+    assert any("89 % of the 347 spots lie on tissue; the others lie on glass" in c.text for c in found.checks)
 
 
 def test_what_did_not_change_is_not_opened_again(look: Callable[..., Inspection]) -> None:

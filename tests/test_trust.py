@@ -76,7 +76,7 @@ def test_the_expected_pcc_decides_on_a_slide_like_the_training_tissue(predicted:
 def test_a_gene_found_at_few_training_spots_is_weak_at_best(predicted: Prediction) -> None:
     trust = trust_of(of(predicted, found=10), RARE)
     assert trust.word == "weak"
-    assert trust.reasons[0] == "Found at 14% of the training spots."
+    assert trust.reasons[0] == "Found at 14 % of the training spots."
     assert trust_of(of(predicted, found=15), RARE).word == "good"
 
 

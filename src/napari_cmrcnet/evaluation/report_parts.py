@@ -117,7 +117,7 @@ def _expected(scored: Scores) -> Iterator[Part]:
     said = f"Expected accuracy: over {len(both):,} genes the expected PCC correlates {alike:.2f} with the PCC found."
     if len(good):
         said += f" Of the {len(good):,} with an expected PCC of {GOOD:g} or more (rare genes included), "
-        said += f"{(good > GOOD - 0.1).mean():.0%} came out above {GOOD - 0.1:.1f}."
+        said += f"{100 * (good > GOOD - 0.1).mean():.0f} % came out above {GOOD - 0.1:.1f}."
     yield Text(said)
 
 

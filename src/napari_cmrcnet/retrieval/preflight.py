@@ -143,14 +143,14 @@ def _field(section: "Section", card: Card) -> Check | None:
 
 def _on_tissue(section: "Section", tissue: TissueMask) -> Check:
     share = float(tissue.contains(section.xy).mean())
-    text = f"{share:.0%} of the {count_text(len(section.xy), 'spot')} lie on tissue"
+    text = f"{100 * share:.0f} % of the {count_text(len(section.xy), 'spot')} lie on tissue"
     if share >= ON_TISSUE:
         return Check(True, f"{text}.")
     shift = tissue.best_shift(section.xy)
     best = float(tissue.contains(section.xy + shift).mean())
     if best - share >= MISPLACED:
         where = _in_words(*(shift * section.mpp))
-        return Check(False, f"{text}; {best:.0%} would if all were moved {where}. {OF_THIS_SLIDE}")
+        return Check(False, f"{text}; {100 * best:.0f} % would if all were moved {where}. {OF_THIS_SLIDE}")
     pale = f"{text}; the others lie on glass, or on fat, which is as pale"
     if share < SOME_ON_TISSUE:
         return Check(False, f"{pale}. {OF_THIS_SLIDE}")

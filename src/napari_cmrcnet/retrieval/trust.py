@@ -276,4 +276,5 @@ def _found(prediction: "Prediction", columns: NDArray[np.intp], measured: NDArra
     known = prediction.found
     shares = np.ones(len(columns)) if known is None else np.asarray(known[columns], np.float64)
     levels = np.where(measured, AT_BEST_GOOD, _levels_of_share(shares)).astype(np.int8)
-    return _Rule(levels, lambda row: "" if known is None else f"Found at {shares[row]:.0%} of the training spots.")
+    text = "" if known is None else "Found at {:.0f} % of the training spots."
+    return _Rule(levels, lambda row: text.format(100 * shares[row]))

@@ -184,7 +184,7 @@ def _note(about: Origin, pool: Pool, spots: AnnData, inside: NDArray[np.bool_], 
     if spots.X is None or inside.all():
         return f"{said}."
     totals = np.asarray(spots.X.sum(axis=1)).ravel()
-    return f"{said}; {totals[inside].sum() / max(1, totals.sum()):.0%} of the counts lie in these."
+    return f"{said}; {100 * totals[inside].sum() / max(1, totals.sum()):.0f} % of the counts lie in these."
 
 
 def _areas(spots: AnnData, about: Origin) -> NDArray[np.float64] | None:

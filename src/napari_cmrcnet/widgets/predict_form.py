@@ -196,7 +196,7 @@ class PredictForm(QWidget):
         form = form_of(*rows, inside=body)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self.more = more = QCollapsible("More settings")
+        self.more = more = QCollapsible("More settings", expandedIcon="▼", collapsedIcon="▶")
         more.addWidget(body)
         body.setEnabled(False)  # what is folded away is passed over by the Tab key
         more.toggled.connect(body.setEnabled)
