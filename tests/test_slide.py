@@ -19,7 +19,7 @@ from PIL import Image
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.slides import flat_source
 from napari_cmrcnet.slides.resample import axis_weights
-from napari_cmrcnet.slides.slide import Level, open_slide
+from napari_cmrcnet.slides.slide import Level, TileError, open_slide
 from napari_cmrcnet.slides.source import judge_mpp, levels_of
 from pictures import whole
 
@@ -381,7 +381,7 @@ def test_a_slide_is_not_pickled(tmp_path: Path) -> None:
         pickle.dumps(slide)
 
 
-@pytest.mark.parametrize("name", ["flat.png", "tiled.tif", "strips.tif", "one_strip.tif"])
+@pytest.mark.parametrize("name", ["flat.png", "tiled.tif", "strips.tif", "one_strip.tif", "inks.tif"])
 def test_a_large_flat_picture_gets_levels_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 500_000)
     monkeypatch.setattr(flat_source, "LAST_LEVEL", 250)
@@ -394,6 +394,9 @@ def test_a_large_flat_picture_gets_levels_once(tmp_path: Path, monkeypatch: pyte
     }
     if name.endswith("png"):
         Image.fromarray(full).save(path)
+    elif name == "inks.tif":  # which OpenSlide reads
+        inks = np.pad(255 - full, ((0, 0), (0, 0), (0, 1)))
+        tifffile.imwrite(path, inks, photometric="separated", tile=(128, 128), metadata=None)
     else:
         tifffile.imwrite(path, full, photometric="rgb", metadata=None, **layout[name])
     steps: list[Any] = []
@@ -411,6 +414,19 @@ def test_a_large_flat_picture_gets_levels_once(tmp_path: Path, monkeypatch: pyte
     os.utime(path, ns=(1, 1))
     open_slide(path, steps.append).close()
     assert steps, "a file that changed gets new levels"
+
+
+def test_a_slide_closed_while_it_is_read_keeps_its_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 500_000)
+    monkeypatch.setattr(flat_source, "LAST_LEVEL", 250)
+    path = tmp_path / "flat.png"
+    Image.fromarray(picture()).save(path)
+    with open_slide(path) as slide:
+        pass
+    for level in range(len(slide.levels)):
+        with pytest.raises(TileError):
+            whole(slide, level)
+    open_slide(path, lambda _: pytest.fail("a level was not kept")).close()
 
 
 def test_cancelling_an_overview_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

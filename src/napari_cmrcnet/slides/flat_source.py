@@ -126,7 +126,7 @@ class StackedSource(Source):
     """
 
     def __init__(self, sources: list[Source], first: Source) -> None:
-        self._sources, self._first = sources, first
+        self._sources, self._first, self._closed = sources, first, False
         self.levels = levels_of([(source.levels[0].width, source.levels[0].height) for source in sources])
         self.tile_sizes = tuple(source.tile_sizes[0] for source in sources)
         self.path, self.format, self.tag, self.bounds = first.path, first.format, first.tag, first.bounds
@@ -138,7 +138,7 @@ class StackedSource(Source):
         try:
             return source.read_tile(0, row, column)
         except Exception as error:
-            if source is self._first or is_out_of_memory(error):
+            if source is self._first or self._closed or is_out_of_memory(error):
                 raise
         with suppress(OSError):  # without it, the levels are built again when the slide is opened next
             source.path.unlink()
@@ -156,8 +156,9 @@ class StackedSource(Source):
         return self._first.icc_profile()
 
     def close(self) -> None:
-        """Close all files."""
-        for source in (self._first, *self._sources):
+        """Close all files, each once; a thread that reads one meanwhile finds no damage."""
+        self._closed = True
+        for source in {self._first, *self._sources}:
             source.close()
 
 
