@@ -180,6 +180,31 @@ def test_the_bins_of_visium_hd_are_tables(tmp_path: Path) -> None:
         open_spots(store)
 
 
+@pytest.mark.parametrize(
+    "notes",
+    [
+        None,
+        b"{",
+        b"[]",
+        b'{"index_columns": ["gone"]}',
+        b'{"index_columns": ["__index_level_0__"], "columns": 3}',
+        b'{"index_columns": ["__index_level_0__"], "columns": [{"name": null, "numpy_type": "odd"}]}',
+    ],
+)
+def test_shapes_are_read_whatever_pandas_notes_of_them(tmp_path: Path, notes: bytes | None) -> None:
+    store = xenium(tmp_path / "x.zarr")
+    file = store / "shapes" / "cell_circles" / "shapes.parquet"
+    stored = parquet.read_table(file)
+    about = {key: value for key, value in stored.schema.metadata.items() if key != b"pandas"}
+    parquet.write_table(stored.replace_schema_metadata(about if notes is None else about | {b"pandas": notes}), file)
+    if notes is not None and b"gone" in notes:
+        with pytest.raises(UserError, match="does not say where the rows of cell_circles lie"):
+            open_spots(store)
+        return
+    spots = open_spots(store)
+    np.testing.assert_allclose(spots.obsm["spatial"], open_spots(xenium(tmp_path / "sound.zarr")).obsm["spatial"])
+
+
 def test_a_store_without_an_image_says_so(tmp_path: Path) -> None:
     store = xenium(tmp_path / "x.zarr", image=False)
     spots = open_spots(store)

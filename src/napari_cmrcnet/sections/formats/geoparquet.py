@@ -1,5 +1,8 @@
 """Geometries of a GeoParquet file (https://geoparquet.org, WKB): where each lies, and how large it is."""
 
+import json
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +31,9 @@ def read_shapes(path: Path) -> pd.DataFrame:
     from pyarrow import compute
 
     present = check_claims(path)
-    wanted = [name for name in ("geometry", "radius") if name in present]
-    table = parquet.read_table(path, columns=wanted, use_pandas_metadata=True, read_dictionary=["geometry"])
-    table = table.combine_chunks()
+    index, start, step = _noted_index(parquet.read_schema(path).metadata or {})
+    wanted = [name for name in ("geometry", "radius", index) if name in present]
+    table = parquet.read_table(path, columns=wanted, read_dictionary=["geometry"]).combine_chunks()
     column = table.column("geometry")
     encoded = (column.chunk(0) if column.num_chunks else column).dictionary_encode()
     if column.num_chunks == 0:
@@ -44,6 +47,18 @@ def read_shapes(path: Path) -> pd.DataFrame:
     area = shapely.area(shapes)[at]
     if "radius" in wanted:
         area = np.pi * np.maximum(table.column("radius").to_numpy(), 0) ** 2
-    names = table.drop_columns("geometry").to_pandas().index  # by the column or the range that pandas notes
+    names = table.column(index).to_pandas() if index in wanted else start + step * np.arange(len(at))
     values = {"x": shapely.get_x(centres)[at], "y": shapely.get_y(centres)[at], "area": area}
-    return pd.DataFrame(values, index=names.astype(str))
+    return pd.DataFrame(values, index=pd.Index(names).astype(str))
+
+
+def _noted_index(metadata: Mapping[bytes, bytes]) -> tuple[str, int, int]:
+    """Return the column of the rows' names, and where else their numbers start, and their step, as pandas notes it."""
+    column, start, step = "__index_level_0__", 0, 1
+    with suppress(LookupError, TypeError, ValueError):  # without notes, or with what is none
+        (noted,) = json.loads(metadata[b"pandas"])["index_columns"]
+        if isinstance(noted, str):
+            column = noted
+        else:
+            start, step = int(noted["start"]), int(noted["step"])
+    return column, start, step
