@@ -115,6 +115,17 @@ def parquet(path: Path, measured: Path, values: np.ndarray) -> Path:
     return path / "values.parquet"
 
 
+def odd_parquet(path: Path, measured: Path, values: np.ndarray) -> Path:
+    """With the spots as its index, and notes of pandas that pandas cannot use."""
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    stored = pyarrow.Table.from_pandas(pd.DataFrame(values, names(measured), GENES))
+    notes = b'{"index_columns": ["__index_level_0__"], "columns": [{"name": null, "numpy_type": "odd"}]}'
+    write_table(stored.replace_schema_metadata({b"pandas": notes}), path / "values.parquet")
+    return path / "values.parquet"
+
+
 def lazyslide_store(path: Path, measured: Path, values: np.ndarray) -> Path:
     """WSIData.write: a SpatialData zarr store, the prediction among its tables."""
     zarr = pytest.importorskip("zarr")
@@ -131,6 +142,7 @@ def lazyslide_store(path: Path, measured: Path, values: np.ndarray) -> Path:
 
 LAYOUTS = (
     omicverse, lazyslide, lazyslide_store, a_layer, sparse_by_id, obsm_table, obsm_with_names, csv, turned_tsv, parquet,
+    odd_parquet,
 )  # fmt: skip
 
 
@@ -318,7 +330,7 @@ def test_a_window_with_the_measured_section_asks_only_what_a_file_does_not_say(
 ) -> None:
     path = layout(tmp_path, measured, values)
     asked = {}
-    if layout not in (csv, turned_tsv, parquet):
+    if layout not in (csv, turned_tsv, parquet, odd_parquet):
         error = ask(path, opened)
         assert error.setting == "kind"
         assert TABLE in error.choices

@@ -1,6 +1,8 @@
 """Parquet tables from outside: what they claim is compared with the file, and only the columns asked for are read."""
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +81,24 @@ def read_matrix(path: Path) -> pd.DataFrame:
     import pyarrow.parquet as parquet
 
     check_claims(path)
-    table: pd.DataFrame = parquet.read_table(path).to_pandas()
+    stored = parquet.read_table(path)
+    table: pd.DataFrame = stored.to_pandas(ignore_metadata=True)  # notes of pandas may be wrong: only one is needed
+    index = noted_index(stored.schema.metadata or {})[0]
+    table = table.set_index(index) if index in table else table
     texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name].dtype)]
     return table.set_index(texts[0]) if len(texts) == 1 else table
+
+
+def noted_index(metadata: Mapping[bytes, bytes]) -> tuple[str, int, int]:
+    """Return the column of the rows' names, and where else their numbers start, and their step, as pandas notes it."""
+    column, start, step = "__index_level_0__", 0, 1
+    with suppress(LookupError, TypeError, ValueError):  # without notes, or with what is none
+        (noted,) = json.loads(metadata[b"pandas"])["index_columns"]
+        if isinstance(noted, str):
+            column = noted
+        else:
+            start, step = int(noted["start"]), int(noted["step"])
+    return column, start, step
 
 
 def _values(path: Path, column: Any, kind: type) -> Any:

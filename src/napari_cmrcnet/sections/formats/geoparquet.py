@@ -1,15 +1,12 @@
 """Geometries of a GeoParquet file (https://geoparquet.org, WKB): where each lies, and how large it is."""
 
-import json
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.parquet import check_claims
+from napari_cmrcnet.common.parquet import check_claims, noted_index
 
 MOST_BYTES = 2**32  # of all geometries
 
@@ -31,7 +28,7 @@ def read_shapes(path: Path) -> pd.DataFrame:
     from pyarrow import compute
 
     present = check_claims(path)
-    index, start, step = _noted_index(parquet.read_schema(path).metadata or {})
+    index, start, step = noted_index(parquet.read_schema(path).metadata or {})
     wanted = [name for name in ("geometry", "radius", index) if name in present]
     table = parquet.read_table(path, columns=wanted, read_dictionary=["geometry"]).combine_chunks()
     column = table.column("geometry")
@@ -50,15 +47,3 @@ def read_shapes(path: Path) -> pd.DataFrame:
     names = table.column(index).to_pandas() if index in wanted else start + step * np.arange(len(at))
     values = {"x": shapely.get_x(centres)[at], "y": shapely.get_y(centres)[at], "area": area}
     return pd.DataFrame(values, index=pd.Index(names).astype(str))
-
-
-def _noted_index(metadata: Mapping[bytes, bytes]) -> tuple[str, int, int]:
-    """Return the column of the rows' names, and where else their numbers start, and their step, as pandas notes it."""
-    column, start, step = "__index_level_0__", 0, 1
-    with suppress(LookupError, TypeError, ValueError):  # without notes, or with what is none
-        (noted,) = json.loads(metadata[b"pandas"])["index_columns"]
-        if isinstance(noted, str):
-            column = noted
-        else:
-            start, step = int(noted["start"]), int(noted["step"])
-    return column, start, step
