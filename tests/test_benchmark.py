@@ -687,6 +687,8 @@ def test_weights_go_to_the_method_that_is_named_or_needs_them(tmp_path: Path) ->
     assert found == {"frozen@uni": one, "stnet": other, "bleep": None, "cmrcnet": None}
     with pytest.raises(UserError, match="The method eggn@uni needs weights of its encoder"):
         choose(("eggn@uni",), ours)
+    with pytest.raises(UserError, match="The method bleep@uni is not compared; add it to --methods"):
+        choose(("bleep",), ours, weights={"bleep@uni": one})
     assert [choice.name for choice in choose((), ours)] == [name for name in METHOD_NAMES if name != "ctranspath"]
 
 

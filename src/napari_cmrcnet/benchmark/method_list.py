@@ -115,7 +115,7 @@ def choose(
     ------
     UserError
         If a name is unknown or repeated, a file does not exist, a method needs weights and there are none, or has no
-        use for those that are given.
+        use for those that are given or is not among the methods.
     """
     weights = weights or {}
     for name in (*names, *filter(None, weights)):
@@ -127,6 +127,8 @@ def choose(
     for name in filter(None, weights):
         if _choice(name, cmrcnet).make().encoder_weights == "none":
             raise UserError(f"The method {name} has no encoder that takes weights; leave their file out.")
+        if name not in (names or METHOD_NAMES) and not (ablation and name == CMRCNET):
+            raise UserError(f"The method {name} is not compared; add it to --methods, or leave its weights out.")
     choices = []
     for name in names or METHOD_NAMES:
         choice = replace(_choice(name, cmrcnet), weights=weights.get(name))
