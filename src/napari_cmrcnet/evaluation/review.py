@@ -21,6 +21,7 @@ from napari_cmrcnet.common.spreadsheet import safe_text, write_frame
 from napari_cmrcnet.common.text import figure_gene
 from napari_cmrcnet.evaluation.figures import Ground, draw_maps
 from napari_cmrcnet.evaluation.shown import gene_shown
+from napari_cmrcnet.sections.score_filter import unscored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,8 +90,13 @@ class Review:
     def __init__(
         self, prediction: "Prediction", genes: Sequence[str], path: str | os.PathLike[str], seed: int = 0
     ) -> None:
+        from napari_cmrcnet.evaluation.scores import blocks  # takes a second to import
+
         known = [prediction.genes[column] for column in prediction.names.known(genes)]
-        scored = [gene for gene in known if not np.isnan(gene_shown(prediction, gene, None).pcc)]
+        both = [gene for gene in known if gene in prediction.measured_set]
+        pairs = (pair for _, _, *pair in blocks(prediction, both, prediction.counted_spots()))
+        reasons = [reason for pair in pairs for reason in unscored(*pair)]
+        scored = [gene for gene, reason in zip(both, reasons, strict=True) if not reason]
         if not scored:
             raise UserError(
                 f"None of these genes has a PCC in {prediction.name}, so there is nothing to review; choose genes that "

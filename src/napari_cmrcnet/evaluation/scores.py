@@ -145,7 +145,7 @@ def pcc_job(
         )
     totals = _totals(prediction)[scored]
     parts = []
-    for done, block, measured, predicted in _blocks(prediction, genes, scored):
+    for done, block, measured, predicted in blocks(prediction, genes, scored):
         yield Progress(f"Scoring {prediction.name}", done, len(genes), "genes")
         parts.append(_rows(block, measured, predicted, totals))
     yield Progress(f"Scoring {prediction.name}", len(genes), len(genes), "genes")
@@ -201,7 +201,7 @@ def interval_job(
     bootstrap = section_bootstrap(prediction.name, xy, seed)
     rows = np.full((len(of_genes), len(_LATER)), np.nan)
     of_sets: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SETS}
-    for done, block, measured, predicted in _blocks(prediction, list(of_genes.index), scored):
+    for done, block, measured, predicted in blocks(prediction, list(of_genes.index), scored):
         yield Progress(f"Intervals of {prediction.name}", done, len(of_genes), "genes")
         here = slice(done, done + len(block))
         resampled = bootstrap.pcc(measured, predicted)
@@ -252,7 +252,7 @@ def scored_genes(prediction: "Prediction") -> list[str]:
     return genes
 
 
-def _blocks(
+def blocks(
     prediction: "Prediction", genes: list[str], scored: NDArray[np.bool_]
 ) -> Iterator[tuple[int, list[str], NDArray[np.float64], NDArray[np.float64]]]:
     """Yield genes in blocks, each with its start, measured and predicted: memory does not grow with their number."""
