@@ -231,6 +231,20 @@ def test_only_the_users_changes_are_told(viewer: ViewerModel, regions: tuple[Reg
     assert edits == ["edited"]
 
 
+def test_one_region_more_leaves_the_others_as_they_are_drawn(viewer: ViewerModel, regions: tuple[Region, ...]) -> None:
+    regions_layer = RegionLayer(viewer)
+    regions_layer.draw(regions[:2])
+    assert regions_layer.layer is not None
+    removed: list[Any] = []
+    drawn: list[int] = []
+    regions_layer.layer.events.data.connect(lambda event: removed.append(event) if event.action == "removed" else None)
+    regions_layer.drawn.connect(lambda: drawn.append(1))
+    regions_layer.draw(regions)
+    assert regions_layer.read() == regions
+    assert removed == []
+    assert len(drawn) == 1  # all copies of the layer are drawn again by it
+
+
 def test_drawing_by_hand_starts_with_the_class(viewer: ViewerModel) -> None:
     regions_layer = RegionLayer(viewer)
     regions_layer.start_drawing("Stroma", 0.5, 12)

@@ -120,7 +120,8 @@ class RegionLayer:
         for region in regions:
             row = known.get(id(region.geometry)) or Row(region, outline(region.geometry, most), "polygon")
             rows.append(replace(row, region=region))
-        self._quietly(lambda: self._draw(layer or self._add(mpp), rows, mpp, width))
+        with self.drawn.paused(lambda told, _: told):  # and told once
+            self._quietly(lambda: self._draw(layer or self._add(mpp), rows, mpp, width))
 
     def clear(self) -> None:
         """Remove the layer, and forget its regions."""
@@ -204,21 +205,24 @@ class RegionLayer:
             layer.text = labels_in(colours)
 
     def _draw_outlines(self, layer: "Shapes", rows: list[Row], colours: Outline, width: float) -> None:
-        """Draw all outlines again where one of them differs."""
+        """Draw the outlines again from the first that differs."""
         here = [np.asarray(data, np.float64).tobytes() for data in layer.data]
+        wanted = [row.data.tobytes() for row in rows]
         # napari counts a corner too many in what was drawn by hand, until it is added again (napari issue 9352)
         again = not self.creating and any(row.fresh for row in rows)
-        if here != [row.data.tobytes() for row in rows] or again:
+        if here != wanted or again:
             if self.creating:
                 layer.mode = "pan_zoom"  # ends what is being drawn, which napari would look for in vain
             selected = set(layer.selected_data) if len(layer.data) == len(rows) else set()
-            layer.remove(list(range(len(layer.data))))
-            if rows:
+            alike = [one == two and not row.fresh for one, two, row in zip(here, wanted, rows, strict=False)]
+            first = [*alike, False].index(False)
+            layer.remove(list(range(first, len(layer.data))))
+            if rows[first:]:
                 layer.add(
-                    [row.data for row in rows],
-                    shape_type=[row.shape_type for row in rows],
+                    [row.data for row in rows[first:]],
+                    shape_type=[row.shape_type for row in rows[first:]],
                     edge_width=width,
-                    edge_color=colours,
+                    edge_color=colours[first:],
                     face_color="transparent",
                 )
             layer.selected_data = selected
