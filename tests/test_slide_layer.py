@@ -3,11 +3,13 @@
 import gc
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -320,6 +322,26 @@ def test_a_link_to_a_picture_that_is_being_opened_opens_after_it(
     assert meanwhile == [reader.NOTHING]
     assert [settings["name"] for _, settings, _ in layers] == ["flat", "link"]
     assert [severity for severity, text in told if "pixel size" not in text] == ["info"]
+
+
+def test_the_window_lives_while_a_large_jpeg_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari.utils.progress import cancelable_progress
+
+    from napari_cmrcnet.slides import flat_source
+
+    monkeypatch.setattr(flat_source, "SHOWN_PIXELS", 1000)
+    (tmp_path / "large.jpg").write_bytes(imagecodecs.jpeg_encode(picture(300, 300)))
+    alive, decode = threading.Event(), imagecodecs.jpeg_decode
+
+    def wait_for_the_window(data: bytes) -> Any:
+        alive.clear()
+        assert alive.wait(10)
+        return decode(data)
+
+    monkeypatch.setattr(imagecodecs, "jpeg_decode", wait_for_the_window)
+    monkeypatch.setattr(cancelable_progress, "update", lambda _bar, _n: alive.set())
+    ((levels, _, _),) = reader.read_slide(str(tmp_path / "large.jpg"))
+    assert levels[0].shape == (300, 300, 3)
 
 
 def test_a_slide_is_drawn_from_the_level_that_fits_the_zoom(slide: Slide, napari_window: Any) -> None:

@@ -10,7 +10,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import imagecodecs
@@ -22,7 +22,7 @@ from napari_cmrcnet.common.cache import cache_folder, mark_used, trim_cache
 from napari_cmrcnet.common.errors import UserError, is_out_of_memory, undamaged
 from napari_cmrcnet.common.files import atomic_folder
 from napari_cmrcnet.common.locks import when_free
-from napari_cmrcnet.common.progress import Progress, finish
+from napari_cmrcnet.common.progress import Progress, finish, in_thread
 from napari_cmrcnet.slides.checks import check_expansion, jpeg_size, open_tiff, png_size
 from napari_cmrcnet.slides.colours import to_rgb
 from napari_cmrcnet.slides.orientation import exif_orientation
@@ -239,6 +239,8 @@ def _open_levels(folder: Path, size: Level, whole: bool) -> list[Source]:
 def _build(folder: Path, source: Source, whole: bool, report: Report | None) -> None:
     """Write the levels, each from the one before: ``00.tif``, a copy, where asked; ``01.tif`` and so on."""
     with ExitStack() as opened:
+        if isinstance(source, PictureSource):  # its first tile takes all of it, for which a window would stand still
+            finish(in_thread(partial(source.read_tile, 0, 0, 0), Progress("Building the overview", 0, 0)), report)
         if whole:
             source = _write_level(folder / "00.tif", source, 1, report)
             opened.callback(source.close)
