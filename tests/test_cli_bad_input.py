@@ -163,10 +163,13 @@ def interrupted(command: list[str], when: str) -> subprocess.CompletedProcess[st
     ) as process:
         assert process.stderr is not None
         seen = ""
-        while when not in seen and (character := process.stderr.read(1)):
-            seen += character
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
+        try:
+            while when not in seen and (character := process.stderr.read(1)):
+                seen += character
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+        finally:
+            process.kill()  # else one that stands still would be waited for after the test's time, too
     return subprocess.CompletedProcess(command, process.returncode, out, seen + err)
 
 

@@ -110,7 +110,8 @@ class Card:
 
     def __post_init__(self) -> None:
         if len(self.genes) != self.model.n_genes or len(set(self.genes)) != len(self.genes):
-            raise UserError(f"It lists {count_text(len(set(self.genes)), 'gene')} for a model of {self.model.n_genes}.")
+            listed = count_text(len(set(self.genes)), "gene")
+            raise UserError(f"It lists {listed} for a model of {self.model.n_genes:,}.")
         named = self.encoder.name if self.encoder is not None else ""
         if self.model.frozen and self.model.image_encoder != FROZEN + named:
             raise UserError(f"A model on {self.model.image_encoder} is said to be on {named or 'none'}.")

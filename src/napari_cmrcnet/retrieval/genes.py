@@ -244,7 +244,7 @@ class GeneNames:
         close = difflib.get_close_matches(name.casefold(), list(folded), n=3, cutoff=0.7)
         if close:
             return f"names similar to {name} are {', '.join(folded[symbol] for symbol in close)}"
-        return f"its {count_text(len(self.symbols), 'gene')} have other names, such as {', '.join(self.symbols[:3])}"
+        return f"it has {count_text(len(self.symbols), 'gene')} of other names, such as {', '.join(self.symbols[:3])}"
 
 
 def _folded(names: Iterable[str]) -> list[str]:

@@ -186,9 +186,8 @@ def with_counts(path: Path, spots: AnnData, normalised: bool) -> tuple[AnnData, 
             of_raw = name == "raw" and spots.raw is not None
             var = spots.raw.var if of_raw else spots.var
             more = of_raw and len(var) > spots.n_vars
-            note = (
-                f"Counts were taken from raw, which has {count_text(len(var), 'gene')}; X has {spots.n_vars} of them."
-            )
+            all_genes = count_text(len(var), "gene")
+            note = f"Counts were taken from raw, which has {all_genes}; X has {spots.n_vars:,} of them."
             counted = AnnData(X=matrix, obs=spots.obs, var=var, obsm=spots.obsm, uns=spots.uns)
             return counted, (note,) if more else (), False
         problems[name] = problem
