@@ -443,6 +443,7 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     assert measured["measured_mean"] == pytest.approx(found["measured_mean"][0])
     assert "Otsu's over all sections (predicted " in cohort.about.text()
     monkeypatch.setattr("napari_cmrcnet.evaluation.cohort._threshold", lambda *_: np.nan)  # as where all are alike
+    monkeypatch.setattr(cohort_module, "_WIDEST", 88)
     cohort.compute.click()
     wait(qtbot, lambda: not cohort.jobs.busy)
     assert "nan" not in cohort.about.text()
@@ -451,6 +452,9 @@ def test_the_cohort_table_of_the_list_is_that_of_the_core_and_opens_cases(
     assert names == sorted(names, reverse=True)
     assert "Patient P3, 2 sections" in names
     assert cohort_module._row_name("", "synthetic 4", 1) == "Patient synthetic 4"  # a longer name is cut
+    of_patient, line = names.index("Patient P3, 2 sections"), cohort.view.fontMetrics().lineSpacing()
+    assert cohort.view.columnWidth(0) == 88
+    assert cohort.view.rowHeight(of_patient) >= 2 * line  # it is wrapped, not cut
     row = names.index(next(name for name in names if name.startswith("D")))
     cohort.view.clicked.emit(cohort.model.index(row, 0))
     wait(qtbot, lambda: panel.session.case is not None and panel.session.case.name == "D")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtWidgets import QHeaderView
 
 from napari_cmrcnet.common.errors import UserError
 from napari_cmrcnet.common.spreadsheet import write_frame
@@ -121,6 +122,8 @@ class CohortPanel(DockPanel):
         for widget in (self.save, self.of, self.what):
             widget.setEnabled(False)
         self.view = table_of(self.model)
+        self.view.setWordWrap(True)  # of a name that is wider than what is left beside the numbers
+        self.view.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.view.setMinimumHeight(120)
         self.view.clicked.connect(self._on_row)
         self.about = label()
@@ -205,6 +208,7 @@ class CohortPanel(DockPanel):
         left = self.view.viewport().width() - sum(widths[1:_SEEN])
         for column, width in enumerate(widths):
             self.view.setColumnWidth(column, width if column else min(width, max(left, _NARROWEST)))
+        self.view.resizeRowsToContents()
 
     def _rows(self) -> pd.DataFrame:
         """Return the rows of the classes that are chosen, without columns that nothing is known in."""
