@@ -162,6 +162,15 @@ def test_each_layout_has_its_values_at_its_spots(
     np.testing.assert_allclose(table.pcc, [np.corrcoef(log[:, g], values[:, g])[0, 1] for g in range(20)], atol=1e-4)
 
 
+def test_rows_without_names_are_the_spots_of_their_numbers(tmp_path: Path, measured: Path, values: np.ndarray) -> None:
+    spots = open_spots(measured)
+    spots.obs_names = [str(number) for number in range(SPOTS)]
+    pd.DataFrame(values, columns=GENES)[5:].to_parquet(tmp_path / "part.parquet")
+    found = open_external(tmp_path / "part.parquet", spots)
+    np.testing.assert_array_equal(found.xy, spots.obsm["spatial"][5:])
+    np.testing.assert_allclose(found.gene("GENE7"), values[5:, 7], rtol=1e-5)
+
+
 def test_scales(tmp_path: Path, measured: Path, values: np.ndarray) -> None:
     spots, linear = open_spots(measured), np.expm1(values)
     path = csv(tmp_path, measured, linear)

@@ -83,8 +83,8 @@ def read_matrix(path: Path) -> pd.DataFrame:
     check_claims(path)
     stored = parquet.read_table(path)
     table: pd.DataFrame = stored.to_pandas(ignore_metadata=True)  # notes of pandas may be wrong: only one is needed
-    index = noted_index(stored.schema.metadata or {})[0]
-    table = table.set_index(index) if index in table else table
+    index, start, step = noted_index(stored.schema.metadata or {})
+    table = table.set_index(index) if index in table else table.set_axis(table.index * step + start)
     texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name].dtype)]
     return table.set_index(texts[0]) if len(texts) == 1 else table
 
