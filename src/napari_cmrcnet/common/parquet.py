@@ -1,6 +1,5 @@
 """Parquet tables from outside: what they claim is compared with the file, and only the columns asked for are read."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from napari_cmrcnet.common.errors import UserError
-from napari_cmrcnet.common.text import size_text
+from napari_cmrcnet.common.text import parse_json, size_text
 
 MAX_EXPANSION = 2000  # bytes of all columns for one in the file, as of HDF5
 SMALL = 2**24  # bytes that need no such check
@@ -92,8 +91,8 @@ def read_matrix(path: Path) -> pd.DataFrame:
 def noted_index(metadata: Mapping[bytes, bytes]) -> tuple[str, int, int]:
     """Return the column of the rows' names, and where else their numbers start, and their step, as pandas notes it."""
     column, start, step = "__index_level_0__", 0, 1
-    with suppress(LookupError, TypeError, ValueError):  # without notes, or with what is none
-        (noted,) = json.loads(metadata[b"pandas"])["index_columns"]
+    with suppress(LookupError, TypeError, ValueError, OverflowError):  # without notes, or with what is none
+        (noted,) = parse_json(metadata[b"pandas"])["index_columns"]
         if isinstance(noted, str):
             column = noted
         else:

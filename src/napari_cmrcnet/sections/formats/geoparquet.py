@@ -29,7 +29,7 @@ def read_shapes(path: Path) -> pd.DataFrame:
 
     present = check_claims(path)
     index, start, step = noted_index(parquet.read_schema(path).metadata or {})
-    wanted = [name for name in ("geometry", "radius", index) if name in present]
+    wanted = [name for name in {"geometry", "radius", index} if name in present]
     table = parquet.read_table(path, columns=wanted, read_dictionary=["geometry"]).combine_chunks()
     column = table.column("geometry")
     encoded = (column.chunk(0) if column.num_chunks else column).dictionary_encode()
@@ -44,6 +44,6 @@ def read_shapes(path: Path) -> pd.DataFrame:
     area = shapely.area(shapes)[at]
     if "radius" in wanted:
         area = np.pi * np.maximum(table.column("radius").to_numpy(), 0) ** 2
-    names = table.column(index).to_pandas() if index in wanted else start + step * np.arange(len(at))
+    names = table.column(index).to_pandas() if index in wanted else [start + step * row for row in range(len(at))]
     values = {"x": shapely.get_x(centres)[at], "y": shapely.get_y(centres)[at], "area": area}
     return pd.DataFrame(values, index=pd.Index(names).astype(str))
