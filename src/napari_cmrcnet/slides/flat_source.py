@@ -225,11 +225,8 @@ def _open_levels(folder: Path, size: Level, whole: bool) -> list[Source]:
         width, height = -(-width // 2), -(-height // 2)
         sizes.append((width, height))
     with ExitStack() as opened:
-        levels: list[Source] = []
-        for file in sorted(folder.iterdir()):
-            tiff = open_tiff(file)
-            opened.callback(tiff.close)
-            levels.append(TiffSource(file, tiff))
+        files = sorted(folder.iterdir())
+        levels: list[Source] = [TiffSource(file, opened.enter_context(open_tiff(file))) for file in files]
         if [(level.levels[0].width, level.levels[0].height) for level in levels] != sizes:
             raise UserError(f"{folder} is incomplete.")
         opened.pop_all()
