@@ -196,7 +196,10 @@ class PredictForm(QWidget):
         form = form_of(*rows, inside=body)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self.more = more = QCollapsible("More settings", expandedIcon="▼", collapsedIcon="▶")
+        # Its own arrows are black in a dark theme, too.
+        self.more = more = QCollapsible("▶ More settings", expandedIcon=" ", collapsedIcon=" ")
+        more.toggleButton().setAccessibleName("More settings")
+        more.toggled.connect(lambda shown: more.setText(f"{'▼' if shown else '▶'} More settings"))
         more.addWidget(body)
         body.setEnabled(False)  # what is folded away is passed over by the Tab key
         more.toggled.connect(body.setEnabled)
